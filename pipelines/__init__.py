@@ -1,0 +1,1 @@
+"""The data edge: Ray Data around the row functions of `sprint`. Imports Ray only inside functions."""

@@ -1,0 +1,107 @@
+"""The planner deployment: runs the engine loop for many questions at once, and no model.
+
+It knows the loop, the tokenizer and the model's card; tokens are sampled behind the LLM seam. A plain class: `app` makes
+a Ray Serve deployment of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sprint.card import ModelCard
+from sprint.engine import Engine
+from sprint.errors import InputError
+from sprint.events import Delta, Event
+from sprint.llm import LLM
+from sprint.options import Dispatch, EngineOptions, Mode
+from sprint.render import Prompter
+from sprint.tokenizer import load_tokenizer
+
+GATHER_S = 0.02  # text deltas are gathered this long before they are sent on, since each message costs
+
+
+class Planner:
+    """Answers questions with the model of a folder.
+
+    llm             where tokens are sampled: an LLM, or a Ray Serve handle to one
+    context_tokens  the model's context window
+    """
+
+    def __init__(self, llm: Any, model: Path, context_tokens: int) -> None:
+        self._prompter = Prompter(load_tokenizer(model), ModelCard.load(model))
+        self._context_tokens = context_tokens
+        self._handle = llm
+        seam = _seam(llm)
+        self._engine = Engine(seam, seam, self._prompter, context_tokens)
+
+    async def rollout(self, question: str, options: Mapping[str, Any]) -> Any:
+        """The finished rollout. Raises InputError for options or questions that cannot be served."""
+        return await self._engine.run(self._checked(question), engine_options(options))
+
+    async def events(self, question: str, options: Mapping[str, Any]) -> AsyncGenerator[list[Event], None]:
+        """The rollout's events as they happen, a few at a time. Raises like `rollout`."""
+        async with aclosing(self._engine.events(self._checked(question), engine_options(options))) as events:
+            async for batch in gathered(events):
+                yield batch
+
+    async def model_health(self) -> None:
+        """Returns once a model replica has answered."""
+        await self._handle.num_unfinished.remote()
+
+    def _checked(self, question: str) -> str:
+        """The question, once it is known to fit."""
+        tokens = len(self._prompter.question_ids(question))
+        if tokens >= self._context_tokens:
+            raise InputError(
+                f"the question takes {tokens} tokens with its prompt, the model's context window holds"
+                f" {self._context_tokens} and must leave room for an answer",
+                field="messages",
+            )
+        return question
+
+
+def _seam(llm: Any) -> LLM:
+    """A handle becomes a seam; what already is one stays as it is."""
+    if hasattr(type(llm), "stream"):  # asked of the type: a handle claims to have every attribute
+        seam: LLM = llm
+        return seam
+    from serve_app.serve_llm import ServeLLM
+
+    return ServeLLM(llm)
+
+
+def engine_options(values: Mapping[str, Any]) -> EngineOptions:
+    """The engine's options with a request's `values` on top. Raises ConfigError naming the option at fault."""
+    known = dict(values)
+    for key, choice in (("mode", Mode), ("dispatch", Dispatch)):
+        if key in known:
+            known[key] = choice(known[key])
+    return EngineOptions(**known)
+
+
+async def gathered(events: AsyncIterator[Event]) -> AsyncIterator[list[Event]]:
+    """`events` in lists: text waits for a moment, anything else goes out at once with the text before it."""
+    held: list[Event] = []
+    sent_at = 0.0
+    async for event in events:
+        _add(held, event)
+        if not isinstance(event, Delta) or time.monotonic() - sent_at >= GATHER_S:
+            yield held
+            held, sent_at = [], time.monotonic()
+    if held:
+        yield held
+
+
+def _add(held: list[Event], event: Event) -> None:
+    """Text goes to the text of its own block, if some is held: blocks that run side by side are not mixed up."""
+    if isinstance(event, Delta):
+        for index, other in enumerate(held):
+            if isinstance(other, Delta) and replace(other, text="") == replace(event, text=""):
+                held[index] = replace(other, text=other.text + event.text)
+                return
+    held.append(event)

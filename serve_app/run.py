@@ -1,0 +1,158 @@
+"""`sprint serve`: starts what is needed, says one line when it answers, and stops exactly what it started.
+
+It knows the order of starting and stopping. Ray is imported after everything that can be checked without it has been.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from serve_app.config import ServeConfig, check_model_folder, context_window
+from sprint.card import ModelCard
+from sprint.errors import ConfigError, LLMUnavailable
+from sprint.files import write_text
+
+APP_NAME = "sprint"
+OBJECT_STORE_BYTES = 128 << 20  # messages are small; the default would take a third of the memory
+
+
+def serve(config: ServeConfig) -> None:
+    """Serve a model until SIGINT or SIGTERM.
+
+    Raises ConfigError before anything is started when the folder cannot be served or the port is taken, and
+    LLMUnavailable when the engine does not start.
+    """
+    started_at = time.monotonic()
+    _check(config)
+    with _stop_signal() as stop, running(config):
+        _say_ready(config, time.monotonic() - started_at)
+        stop.wait()
+
+
+@contextmanager
+def running(config: ServeConfig) -> Iterator[str]:
+    """The served application, as its URL, for as long as the block runs."""
+    _check(config)
+    with _ray(config):
+        try:
+            _deploy(config)
+            yield url(config)
+        finally:
+            _undeploy(config)
+
+
+def url(config: ServeConfig) -> str:
+    """Where the server answers."""
+    host = "127.0.0.1" if config.host == "0.0.0.0" else config.host
+    return f"http://{host}:{config.port}"
+
+
+def _check(config: ServeConfig) -> None:
+    check_model_folder(config.model)
+    ModelCard.load(config.model)
+    context_window(config)
+    _check_port(config.host, config.port)
+
+
+def _check_port(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}", field="port") from None
+
+
+# --- Ray -------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _ray(config: ServeConfig) -> Iterator[None]:
+    """Ray: the cluster this process belongs to or that RAY_ADDRESS names, otherwise one of our own."""
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a local cluster; the HTTP door has no token either
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    ray.init(logging_level=logging.ERROR, log_to_driver=False, **_cluster(config))
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _cluster(config: ServeConfig) -> dict[str, Any]:
+    if os.environ.get("RAY_ADDRESS"):
+        return {}
+    return {
+        "address": "local",
+        "num_cpus": config.num_cpus,
+        "include_dashboard": False,
+        "object_store_memory": OBJECT_STORE_BYTES,
+    }
+
+
+def _deploy(config: ServeConfig) -> None:
+    """Start the application and wait until it answers."""
+    from ray import serve
+
+    from serve_app.app import application
+
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    serve.start(http_options={"host": config.host, "port": config.port, "location": "HeadOnly"})
+    try:
+        serve.run(application(config), name=APP_NAME, route_prefix="/")
+    except RuntimeError as error:
+        raise LLMUnavailable(f"the model could not be served: {' '.join(str(error).split())}") from error
+    if config.ready_file:
+        write_text(config.ready_file, url(config) + "\n")
+
+
+def _undeploy(config: ServeConfig) -> None:
+    from ray import serve
+
+    if config.ready_file:
+        config.ready_file.unlink(missing_ok=True)
+    serve.shutdown()
+
+
+# --- the person at the terminal ----------------------------------------------------------------------------------------
+
+
+class _Stopped(BaseException):
+    """A signal arrived while things were still starting."""
+
+
+@contextmanager
+def _stop_signal() -> Iterator[threading.Event]:
+    """An event set by SIGINT or SIGTERM; a second signal ends at once."""
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say_ready(config: ServeConfig, seconds: float) -> None:
+    body = f'{{"model": "{config.model_name}", "messages": [{{"role": "user", "content": "…"}}]}}'
+    print(
+        f"ready after {seconds:.0f} s: {config.model_name} at {url(config)}/v1   try: "
+        f"curl {url(config)}/v1/chat/completions -H 'content-type: application/json' -d '{body}'",
+        flush=True,
+    )

@@ -1,0 +1,162 @@
+"""One model replica: owns one vLLM engine and streams what it samples.
+
+It knows token ids and sampling, and nothing of rounds, questions or HTTP. It is a plain class: `app` makes a Ray Serve
+deployment of it. vLLM is imported when a replica is made, never before.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
+from uuid import uuid4
+
+from sprint.errors import ContextOverflow, LLMError, LLMUnavailable
+from sprint.llm import Chunk, FinishReason, Sampling
+
+FLUSH_S = 0.02  # while chunks are gathered, text is sent on at least this often
+LEAST_CHUNK_TOKENS = 8  # a message to another process costs more than a small model's token
+
+# The engine runs in a process of its own and inherits these from the replica.
+CPU_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",  # two spinning OpenMP threads on two busy cores are far slower than one
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # no worker process beside the engine's own
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # engines must not all bind to the first core
+}
+ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
+CPU_ENGINE = {"dtype": "float32", "enforce_eager": True, "block_size": 32}
+
+
+class VLLMServer:
+    """A replica. `engine_args` are vLLM's AsyncEngineArgs; `model` and `max_model_len` must be among them."""
+
+    def __init__(self, engine_args: Mapping[str, Any]) -> None:
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        self._engine: Any = AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_args))
+        self._context_tokens = int(engine_args["max_model_len"])
+        self._tokenizer = self._engine.get_tokenizer()
+
+    async def generate(self, prompt_ids: Sequence[int], sampling: Sampling) -> AsyncGenerator[Chunk, None]:
+        """Continue `prompt_ids`: the LLM seam's contract. Leaving the generator early aborts the call on the engine.
+
+        Tokens are gathered into chunks of `sampling.chunk_tokens`, and of a few tokens at least; a chunk goes out early
+        when a tag may just have closed, and when nothing went out for a moment.
+        """
+        if len(prompt_ids) >= self._context_tokens:
+            raise ContextOverflow(
+                f"the prompt has {len(prompt_ids)} tokens, the context window holds {self._context_tokens}"
+                " and must leave room for an answer"
+            )
+        gathering = _Gathering(max(sampling.chunk_tokens, LEAST_CHUNK_TOKENS))
+        outputs = self._engine.generate(
+            {"prompt_token_ids": list(prompt_ids)},
+            vllm_params(sampling),
+            uuid4().hex,
+            priority=sampling.priority if self._by_priority else 0,
+        )
+        async with aclosing(outputs):  # closing it aborts the call on the engine
+            try:
+                async for output in outputs:
+                    gathering.add(self._chunk(output))
+                    if gathering.due:
+                        yield gathering.take()
+            except Exception as error:
+                raise _plain(error) from error
+
+    async def check_health(self) -> None:
+        """Called by Ray Serve; raising replaces the replica."""
+        await self._engine.check_health()
+
+    async def num_unfinished(self) -> int:
+        """Calls the engine is working on or holds in its queue."""
+        unfinished: int = self._engine.get_num_unfinished_requests()
+        return unfinished
+
+    def __del__(self) -> None:
+        engine = getattr(self, "_engine", None)
+        if engine is not None:
+            engine.shutdown()
+
+    @property
+    def _by_priority(self) -> bool:
+        return bool(self._engine.vllm_config.scheduler_config.policy == "priority")
+
+    def _chunk(self, output: Any) -> Chunk:
+        """One engine output as a chunk."""
+        made = output.outputs[0]
+        reason = _finish_reason(made.finish_reason, made.stop_reason) if output.finished else None
+        text = made.text
+        if reason is FinishReason.EOS:  # the engine spells the end-of-sequence token; it is no text
+            text = text.removesuffix(self._tokenizer.decode(made.token_ids[-1:]))
+        return Chunk(tuple(made.token_ids), text, reason, output.num_cached_tokens)
+
+
+class _Gathering:
+    """Gathers chunks into one until it is worth a message."""
+
+    def __init__(self, chunk_tokens: int) -> None:
+        self._chunk_tokens = chunk_tokens
+        self._chunk: Chunk | None = None
+        self._taken_at = 0.0  # so that the very first token is due at once
+
+    def add(self, chunk: Chunk) -> None:
+        held = self._chunk
+        if held is not None:
+            ids, text = held.token_ids + chunk.token_ids, held.text + chunk.text
+            chunk = Chunk(ids, text, chunk.finish_reason, chunk.cached_tokens)
+        self._chunk = chunk
+
+    @property
+    def due(self) -> bool:
+        chunk = self._chunk
+        return chunk is not None and (
+            chunk.finish_reason is not None
+            or len(chunk.token_ids) >= self._chunk_tokens
+            or ">" in chunk.text
+            or time.monotonic() - self._taken_at > FLUSH_S
+        )
+
+    def take(self) -> Chunk:
+        chunk, self._chunk, self._taken_at = self._chunk, None, time.monotonic()
+        assert chunk is not None, "nothing was due"
+        return chunk
+
+
+def vllm_params(sampling: Sampling) -> Any:
+    """`sampling` in vLLM's words."""
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    return SamplingParams(
+        max_tokens=sampling.max_tokens,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        seed=sampling.seed,
+        stop=list(sampling.stop),
+        include_stop_str_in_output=True,
+        skip_special_tokens=False,
+        output_kind=RequestOutputKind.DELTA,
+    )
+
+
+def _finish_reason(reason: str, stop: str | int | None) -> FinishReason:
+    """vLLM says `stop` for both: a stop string is named, an end-of-sequence id is None or a number."""
+    if reason == "length":
+        return FinishReason.LENGTH
+    if reason == "stop":
+        return FinishReason.STOP if isinstance(stop, str) else FinishReason.EOS
+    raise LLMError(f"the engine ended the call with {reason!r}")
+
+
+def _plain(error: Exception) -> Exception:
+    """An engine's error as one that any process can unpickle."""
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    if isinstance(error, LLMError):
+        return error
+    if isinstance(error, EngineDeadError):
+        return LLMUnavailable("the engine stopped working; it is being replaced")
+    return LLMError(f"the engine refused the call: {' '.join(str(error).split())}")

@@ -1,0 +1,110 @@
+"""Reads the turns of phrase of a thought: where a new step opens, which sentences only plan, what hangs on what went before.
+
+English only, and by word lists: what R1-type traces say ("Let me…", "Wait, …", "Alternatively, …"). Knows nothing of
+quantities or of the other lines of the trace.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+from sprint.lines import split
+
+
+class Opening(StrEnum):
+    """How a line opens a step."""
+
+    NONE = "none"  # it goes on with what was being done
+    TASK = "task"  # it says what to do next: "Let me work out A."
+    CHECK = "check"  # another way, or a check: stands on the quantities it names and on nothing else
+    RETURN = "return"  # it takes up the line before: "Wait", "But", "So", "Therefore"
+    HEADING = "heading"  # a heading, a case, a numbered part
+
+
+_FILLER = r"(?:(?:okay|ok|alright|all right|hmm+|well|yeah|yes|right|oh|ah|great|perfect|good|and)\b[ ,.:!—-]*)"
+_RETURN = r"(?:(?:wait|but|so|therefore|thus|hence|actually|hold on|however|no)\b[ ,.:!—-]*(?:a (?:second|minute|moment)\b[ ,.]*)?)"
+_ORDER = (
+    r"(?:(?:(?:now|next|then|finally|lastly|similarly)\b[ ,.:—-]*)"
+    r"|(?:(?:first|second|third|fourth)(?:ly)?(?: of all)?|to start|to begin(?: with)?|step \d+)[,:] *)"
+)
+_CHECK = r"(?:(?:alternatively|another (?:way|approach|method)|as a check|just to (?:be|make|double)|to (?:double[- ]?check|verify|confirm|be (?:thorough|sure|safe)))\b)"
+_INTENT = (
+    r"(?:(?:let me|let['’]s|let us|i['’]ll|i will|i['’]m going to|we['’]ll|"
+    r"(?:maybe |perhaps |so )?(?:i|we) (?:(?:need|have|want) to|should|can|could|might|must))"
+    r"(?: (?:now|first|just|also|then|next|try(?: to)?|start by|begin by|go ahead and|see if i can))*)"
+)
+_CHECKING = r"(?:double[- ]?check|verify|check|confirm|re-?check|recheck|make sure|test|another (?:way|approach|method)|re-?(?:calculate|compute|examine|do))"
+
+_LEAD = re.compile(rf"\s*(?:{_FILLER}|{_RETURN}|{_ORDER})*", re.I)
+_RETURNS = re.compile(rf"\s*(?:{_FILLER})*{_RETURN}", re.I)
+_ORDERED = re.compile(rf"\s*(?:{_FILLER}|{_RETURN})*{_ORDER}", re.I)
+_INTENDS = re.compile(rf"{_INTENT}\b", re.I)
+_CHECKS = re.compile(rf"{_CHECK}|{_INTENT}[^.?!=]{{0,60}}?\b{_CHECKING}\b", re.I)
+_HEADS = re.compile(r"\s*(?:\*\*[^*\n]{1,80}\*\*|#{1,4} |(?:\*\*)?(?:case|step|part|option|method|approach|possibility) \w{1,3}\b)", re.I)
+_PURPOSE = re.compile(r"(?:to|for) (?!example|instance)[a-z]+[^.?!=]{0,80},\s*(?:i|we|let)\b", re.I)
+_NOT_A_VERB = re.compile(
+    r"(?:i|we|you|he|she|it|they|the|a|an|this|that|these|those|there|for|if|since|because|when|what|how|my|our|is|are|"
+    r"in|on|at|of|as|with|from|by|both|each|all|only|not|does|do|did|both|substituting|plugging|adding|looking)\b",
+    re.I,
+)
+_WORD = re.compile(r"[a-z]{2,}\b")
+_BACKWARD = re.compile(
+    r"\b(?:this|these|those|it|them|that|the (?:result|results|above|previous|last|same|expression|equation|equations|formula)|"
+    r"above|previous|earlier|everything|(?:i|we) (?:have|know|found|got|calculated|computed)|combin\w+|substitut\w+|plug\w*|put\w* together)\b",
+    re.I,
+)
+_INSTRUCTION_LEAD = re.compile(
+    rf"\s*(?:{_FILLER}|{_RETURN}|{_ORDER}|(?:alternatively|maybe|perhaps)\b[ ,]*|just to [^.,]{{3,60}}, *)*(?:{_INTENT}\s+)?", re.I
+)
+_VAGUE = re.compile(r"(?:see|think|try|do|check|consider|start|recap|go|visualize|figure|write)?\W*(?:\w+\W*)?", re.I)
+
+
+def opening(line: str) -> Opening:
+    """How `line` opens a step, by its first words."""
+    if _HEADS.match(line):
+        return Opening.HEADING
+    rest = line[_LEAD.match(line).end() :]  # type: ignore[union-attr]
+    if _CHECKS.match(rest):
+        return Opening.CHECK
+    if _INTENDS.match(rest) or _PURPOSE.match(rest) or _orders(line, rest):
+        return Opening.TASK
+    return Opening.RETURN if _RETURNS.match(line) else Opening.NONE
+
+
+def _orders(line: str, rest: str) -> bool:
+    """Whether a line such as "Now compare A with B." tells to do something: an ordering word, then a verb."""
+    return _ORDERED.match(line) is not None and _WORD.match(rest) is not None and not _NOT_A_VERB.match(rest)
+
+
+def takes_up(line: str) -> bool:
+    """Whether the line opens by taking up what stands before it: "Wait", "But", "So", "Therefore"…"""
+    return _RETURNS.match(line) is not None
+
+
+def points_back(text: str) -> bool:
+    """Whether the text refers to something said before without naming a quantity: "this", "the result", "we found"…"""
+    return _BACKWARD.search(text) is not None
+
+
+def plans(line: str) -> bool:
+    """Whether a line, wherever it stands, says what will be done rather than doing it."""
+    rest = line[_LEAD.match(line).end() :]  # type: ignore[union-attr]
+    return "=" not in line and (_INTENDS.match(rest) is not None or _CHECKS.match(rest) is not None)
+
+
+def bare_instruction(sentence: str) -> str:
+    """A planning sentence as an instruction: discourse markers and the final full stop dropped, on one line."""
+    text = " ".join(sentence.split())
+    bare = text[_INSTRUCTION_LEAD.match(text).end() :].strip()  # type: ignore[union-attr]
+    return (bare if len(bare) > 2 else text).rstrip(".:;, ")
+
+
+def plan_instruction(plan: str) -> str:
+    """The instruction that a plan gives: its last sentence, or the last that is not as vague as "Let me see".
+
+    `""` for an empty plan.
+    """
+    found = [bare_instruction(line) for line in split(plan) if line.strip()]
+    clear = [instruction for instruction in found if not _VAGUE.fullmatch(instruction)]
+    return (clear or found or [""])[-1]

@@ -1,0 +1,83 @@
+r"""Cuts a thought into lines: sentences and newline-delimited pieces, which annotators name by number (paper §3.2, A.2).
+
+Law: `"".join(split(text)) == text`. White space stays with the line before it, so a line says by itself whether a new
+line or a new paragraph follows. Numbers (3.14, "1. First"), abbreviations, acronyms, ellipses, factorials and display
+maths are not cut. Knows nothing of steps, plans or what the words mean. Time grows with the length of the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+# A formula is one line even where it spans several; the bound keeps a text full of unclosed brackets linear.
+_MATHS = r"\\\[(?:(?!\\\]|\n\s*\n).){0,1200}?\\\]|\\\((?:(?!\\\)|\n).){0,400}?\\\)|\$\$(?:(?!\$\$|\n\s*\n).){0,1200}?\$\$"
+_NEWLINES = r"[ \t]*\n\s*"
+_STOP = r"(?:\.\.\.+|…|[.?!]+)[\"'”’)\]*_]*"
+_BREAK = re.compile(rf"(?P<maths>{_MATHS})(?:{_NEWLINES})?|(?P<newline>{_NEWLINES})|(?P<stop>{_STOP})(?P<space>[ \t]+)", re.S)
+
+_ABBREVIATIONS = frozenset(
+    "e.g i.e etc vs cf mr mrs ms dr prof st jr sr fig figs eq eqs approx resp ref sec ch vol al ed no nos pp inc ltd "
+    "co ph.d m.sc b.sc a.m p.m u.s u.k sq ft in.lb w.r.t wlog w.l.o.g s.t q.e.d".split()
+)
+_WORD_BEFORE = re.compile(r"[A-Za-z](?:[A-Za-z.]*[A-Za-z])?$")
+_LIST_NUMBER = re.compile(r"[\s*_#>-]*(?:\d{1,3}|[A-Za-z]|[ivx]{2,4})$")
+_ACRONYM = re.compile(r"(?:[A-Za-z]\.)+[A-Za-z]$")
+_LONGEST_WORD = 24
+
+
+def split(text: str) -> list[str]:
+    """The lines of `text`, in order; together they are exactly `text`."""
+    ends = [*_ends(text), len(text)]
+    starts = [0, *ends]
+    return [text[a:b] for a, b in zip(starts, ends, strict=False) if a < b]
+
+
+def ends_paragraph(line: str) -> bool:
+    """Whether an empty line follows this line."""
+    return line[len(line.rstrip()) :].count("\n") > 1
+
+
+def ends_line(line: str) -> bool:
+    """Whether a line break follows this line (rather than the next sentence)."""
+    return "\n" in line[len(line.rstrip()) :]
+
+
+def _ends(text: str) -> Iterator[int]:
+    start = 0
+    for match in _BREAK.finditer(text):
+        if _cuts(text, start, match):
+            start = match.end()
+            yield start
+
+
+def _cuts(text: str, start: int, match: re.Match[str]) -> bool:
+    if match["maths"]:
+        return "\n" in text[match.end("maths") : match.end()]
+    if match["newline"] is not None:
+        return True
+    return _ends_sentence(text, start, match)
+
+
+def _ends_sentence(text: str, start: int, match: re.Match[str]) -> bool:
+    """Whether a full stop, question or exclamation mark followed by a space really ends a sentence."""
+    stop, at = match["stop"].rstrip("\"'”’)]*_"), match.start()
+    following = text[match.end() : match.end() + 1]
+    if stop in ("…",) or stop.startswith(".."):
+        return False
+    if stop == "!" and _factorial(text, at, following):
+        return False
+    return stop != "." or not _protected(text, start, at)
+
+
+def _factorial(text: str, at: int, following: str) -> bool:
+    before = text[at - 1 : at]
+    return (before.isdigit() or before in ")}n") and not following.isupper()
+
+
+def _protected(text: str, start: int, at: int) -> bool:
+    """Whether the full stop at `at` belongs to a list number, an abbreviation or an acronym."""
+    if at - start <= 12 and _LIST_NUMBER.match(text[start:at]):
+        return True
+    word = _WORD_BEFORE.search(text[max(start, at - _LONGEST_WORD) : at])
+    return word is not None and (word[0].lower() in _ABBREVIATIONS or _ACRONYM.match(word[0]) is not None)

@@ -1,0 +1,174 @@
+"""What a step produces and what it uses: labelled results (A=9), numbers, and expressions it stands on.
+
+Reads plain text and LaTeX by regular expressions, line by line; it never evaluates anything. Knows nothing of words
+beyond "is", "equals", "gives", nor of how steps were found.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+_NUMBER = r"\d+(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
+_NUMBERS = re.compile(rf"(?<![A-Za-z_\d.]){_NUMBER}(?![A-Za-z_\d])")
+_TEX_NOISE = re.compile(r"\\(?:left|right|,|;|!|quad|qquad|\(|\)|\[|\]|displaystyle|cdot|times)|\$|\*\*")
+_EQUALS = r"\s*(?:=|\bis\b|\bequals\b|\bare\b)\s*"
+_LABELLED = re.compile(rf"(?<![A-Za-z\\_\d^/+*-])([A-Za-z](?:_\{{?\w{{1,3}}\}}?|\d|')?){_EQUALS}([^\s,;=.](?:[^,;=\n.]|\.\d){{0,60}})")
+_RESULT = re.compile(rf"(?:=|\b(?:is|are|equals|gives|get|becomes|makes|have|leaves|yields)\b)\s*(?:\w+\s)?(-?(?:{_NUMBER}))(?![A-Za-z_\d]|\s*[-+*/^])")
+_CONCLUDES = re.compile(r"\s*(?:so|thus|therefore|hence|which (?:gives|means)|then)\b", re.I)
+_INNER = re.compile(r"\(([^()]{5,60})\)")
+_SYMBOL = re.compile(  # a single letter that stands for something; "a", "A" and "I" are words unless maths is beside them
+    r"(?<![A-Za-z\\'’_{])(?:([B-HJ-Zb-z])|([aAI])(?=\s?[=+*/^(_\d])|(?<=[\d=+*/^(])([aAI]))(_\{?\w{1,3}\}?|\d(?!\d))?(?![A-Za-z'’])"
+)
+_VALUE = re.compile(r"[-+\d(\\A-Za-z][^ ]*(?: +[-+*/^] +[^ ]+)*")
+_OPERATOR = re.compile(r"[-+*/^]|\\frac|\\sqrt")
+
+
+Key = tuple[str, str]
+
+
+@dataclass
+class Quantities:
+    """What one step has to do with numbers. `used` holds keys in order of first use, `produced` those it leaves behind.
+
+    Keys are `("label", "A")`, `("number", "9")` and `("expression", "2-2b")`. `mentions` says whether the step names
+    any number at all.
+    """
+
+    used: dict[Key, None] = field(default_factory=dict)
+    produced: dict[Key, str] = field(default_factory=dict)
+    mentions: bool = False
+
+
+def plain(text: str) -> str:
+    """The text with LaTeX's typographical commands blanked."""
+    return _TEX_NOISE.sub(" ", text)
+
+
+def numbers(text: str) -> list[str]:
+    """The numbers in the text, in order, without thousands separators and idle zeros."""
+    return [_canonical(found) for found in _NUMBERS.findall(plain(text))]
+
+
+def symbols(text: str) -> list[str]:
+    """The single-letter symbols in the text, with their subscripts, in order."""
+    return ["".join(parts) for parts in _SYMBOL.findall(plain(text))]
+
+
+def _canonical(number: str) -> str:
+    digits = number.replace(",", "")
+    if "." in digits:
+        digits = digits.rstrip("0").rstrip(".")
+    return digits.lstrip("0") or "0"
+
+
+def _key(value: str) -> str:
+    """A value written in one way: no spaces, no closing punctuation, numbers canonical."""
+    squeezed = re.sub(r"\s+", "", value).rstrip(".?!:")
+    return _NUMBERS.sub(lambda match: _canonical(match[0]), squeezed)
+
+
+class Reader:
+    """Reads steps in order and remembers the value of every label so far."""
+
+    def __init__(self, question: str) -> None:
+        self.given = frozenset(numbers(question))
+        self.question = _key(plain(question))
+        self.symbols = frozenset(symbols(question))
+        self.values: dict[str, str] = {}
+
+    def read(self, step_lines: Sequence[str], afresh: bool = False) -> Quantities:
+        """The quantities of the next step, its lines in order.
+
+        A step that starts `afresh` (another way, a check) works out again what others have found, so naming a symbol
+        does not make it depend on them; taking over a value does.
+        """
+        step = _StepReader(self)
+        texts = [plain(line) for line in step_lines]
+        for text in texts:
+            step.read(text)
+        for text in texts:
+            step.read_symbols(text, afresh)
+        self.values |= {name: value for (kind, name), value in step.found.produced.items() if kind == "label"}
+        return step.found
+
+
+class _StepReader:
+    """Reads one step. What the step itself brought up is no dependency when it comes up again."""
+
+    def __init__(self, trace: Reader) -> None:
+        self.found = Quantities()
+        self._trace = trace
+        self._own: set[str] = set()  # numbers, values and expressions that the step has named so far
+        self._restated: set[str] = set()  # values that it took over from earlier steps
+        self._labels: set[str] = set()  # labels that it gave a value itself
+
+    def read(self, line: str) -> None:
+        for label, right in _LABELLED.findall(line):
+            if value := _value(right):
+                self._read_label(label, value, bool(_CONCLUDES.match(line)))
+        self._read_numbers(line)
+        self._read_expressions(line)
+
+    def _read_label(self, label: str, value: str, concludes: bool) -> None:
+        """`A=9` takes over a known result unless the step concludes it, or worked the value out before naming it."""
+        known = self._trace.values.get(label) == value and label not in self._labels
+        if known and not concludes and (value not in self._own or value in self._restated):
+            self._use("label", label)
+            self._restated.add(value)
+            return
+        self.found.produced["label", label] = value
+        self._labels.add(label)
+
+    def _read_numbers(self, line: str) -> None:
+        results = {match.start(1) for match in _RESULT.finditer(line)}
+        for match in _NUMBERS.finditer(line):
+            number = _canonical(match[0])
+            self.found.mentions = True
+            if number not in self._own and number not in self._restated and self._distinctive(number):
+                self._new_number(number, bool(results & {match.start(), match.start() - 1}))
+            self._own.add(number)
+
+    def _new_number(self, number: str, is_result: bool) -> None:
+        if is_result:
+            self.found.produced["number", number] = number
+        else:
+            self._use("number", number)
+
+    def _distinctive(self, number: str) -> bool:
+        """Whether a bare number says where it comes from: digits and the question's numbers are everywhere."""
+        return len(number) > 1 and number not in self._trace.given
+
+    def _read_expressions(self, line: str) -> None:
+        for inner in _INNER.findall(line):
+            key = _key(inner)
+            if _OPERATOR.search(key) and key not in self._own and key not in self._trace.question:
+                self._use("expression", key)
+        for side in line.split("=")[1:]:
+            key = _key(side)
+            if 4 < len(key) <= 60 and _OPERATOR.search(key) and key not in self._trace.question:
+                self.found.produced["expression", key] = key
+                self._own.add(key)
+
+    def read_symbols(self, line: str, afresh: bool) -> None:
+        """Symbols that an earlier step defined, "compare B with C", and those that this one brings up first."""
+        for symbol in symbols(line):
+            if symbol in self._labels:
+                continue
+            if symbol not in self._trace.values:
+                if symbol not in self._trace.symbols:
+                    self.found.produced["label", symbol] = ""
+            elif not afresh:
+                self._use("label", symbol)
+                self.found.mentions = True
+
+    def _use(self, kind: str, name: str) -> None:
+        self.found.used[kind, name] = None
+
+
+def _value(right: str) -> str:
+    """The value in `9`, `80 cents` or `2b - 3`: a number or an expression, without the words that follow it."""
+    found = _VALUE.match(right)
+    key = _key(found[0]) if found else ""
+    return key if re.search(r"\d", key) else ""

@@ -1,0 +1,156 @@
+"""Tokenizers: text to ids and back, with nothing added and nothing lost.
+
+It does not know prompts or tags. Heavy libraries are imported by the loaders that need them.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from sprint.errors import InputError
+
+QWEN2_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
+    r"|\s+(?!\S)|\s+"
+)
+_LONGEST_CHARACTER = 8  # tokens that one incomplete character may span before it is given up as broken
+
+
+class Tokenizer(Protocol):
+    """What the core needs of a tokenizer."""
+
+    @property
+    def eos_id(self) -> int | None:
+        """The id that ends a sequence, if there is one."""
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of `text`, without special tokens added."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of `ids`; an incomplete character comes out as U+FFFD."""
+        ...
+
+    def chat(self, content: str) -> str:
+        """`content` as one user turn, up to where the assistant begins to write."""
+        ...
+
+
+class ByteTokenizer:
+    """One id per UTF-8 byte, and one to end a sequence. For tests and for the scripted model."""
+
+    eos_id = 256
+    vocab_size = 257
+
+    def encode(self, text: str) -> list[int]:
+        return list(text.encode())
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return bytes(i for i in ids if i < 256).decode(errors="replace")
+
+    def chat(self, content: str) -> str:
+        return content + "\n"
+
+
+class HFTokenizer:
+    """A `transformers` tokenizer loaded from a folder or a hub name."""
+
+    def __init__(self, source: str | Path) -> None:
+        from transformers import AutoTokenizer
+
+        try:
+            self.hf: Any = AutoTokenizer.from_pretrained(str(source))
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"no tokenizer could be loaded from {source}: {str(error).splitlines()[0]}") from error
+
+    @property
+    def eos_id(self) -> int | None:
+        eos: int | None = self.hf.eos_token_id
+        return eos
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.hf)
+
+    def encode(self, text: str) -> list[int]:
+        ids: list[int] = self.hf.encode(text, add_special_tokens=False)
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        text: str = self.hf.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return text
+
+    def chat(self, content: str) -> str:
+        if not self.hf.chat_template:
+            return content + "\n"
+        turn = [{"role": "user", "content": content}]
+        text: str = self.hf.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+        return text
+
+
+class TiktokenTokenizer:
+    """A `.tiktoken` rank file with the Qwen2 split pattern: exact token counts without a model folder."""
+
+    eos_id = None
+
+    def __init__(self, path: str | Path) -> None:
+        import tiktoken
+
+        try:
+            pairs = (line.split() for line in Path(path).read_bytes().splitlines() if line)
+            ranks = {base64.b64decode(token): int(rank) for token, rank in pairs}
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} is not a readable .tiktoken rank file: {error}") from error
+        self._encoding = tiktoken.Encoding(
+            name=Path(path).stem, pat_str=QWEN2_SPLIT, mergeable_ranks=ranks, special_tokens={}
+        )
+
+    def encode(self, text: str) -> list[int]:
+        ids: list[int] = self._encoding.encode_ordinary(text)
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        text: str = self._encoding.decode(list(ids))
+        return text
+
+    def chat(self, content: str) -> str:
+        return content + "\n"
+
+
+def load_tokenizer(source: str | Path) -> Tokenizer:
+    """The tokenizer of a model folder, a hub name, a `.tiktoken` file, or the word `bytes`."""
+    if str(source) == "bytes":
+        return ByteTokenizer()
+    if str(source).endswith(".tiktoken"):
+        return TiktokenTokenizer(source)
+    return HFTokenizer(source)
+
+
+class IncrementalDecoder:
+    """Turns a growing list of ids into text, one piece per id, looking at each id a bounded number of times.
+
+    A piece is empty while a character is incomplete; the id that completes it carries the whole character. The pieces
+    joined are what `decode` gives for all ids at once.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._context: list[int] = []  # ids already given out, kept because some decoders look one back
+        self._pending: list[int] = []
+
+    def feed(self, ids: Sequence[int]) -> list[str]:
+        """The piece of text that each of `ids` adds."""
+        return [self._feed_one(token_id) for token_id in ids]
+
+    def _feed_one(self, token_id: int) -> str:
+        self._pending.append(token_id)
+        before = self._tokenizer.decode(self._context) if self._context else ""
+        after = self._tokenizer.decode(self._context + self._pending)
+        if after.endswith("\ufffd") and len(self._pending) < _LONGEST_CHARACTER:
+            return ""
+        self._context, self._pending = self._pending[-_LONGEST_CHARACTER:], []
+        return after[len(before) :]

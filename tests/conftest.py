@@ -1,0 +1,31 @@
+"""What all tests share: the environment that children inherit, and the optional reference data.
+
+The variables are set before anything imports Ray, torch or vLLM.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+for name, value in {
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "VLLM_NO_USAGE_STATS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "OMP_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "DS_ACCELERATOR": "cpu",
+}.items():
+    os.environ.setdefault(name, value)
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def reference_data() -> Path:
+    """Published traces and outputs to compare with; they are not part of the project."""
+    folder = Path(os.environ.get("SPRINT_REFERENCE_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no reference data at {folder}: set SPRINT_REFERENCE_DATA to run this test")
+    return folder

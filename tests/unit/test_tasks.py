@@ -1,0 +1,324 @@
+"""Laws of the tasks: the teacher is right, the grader is strict, the splits never meet, the seed decides."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import islice, permutations
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sprint.answers import boxed
+from sprint.errors import InputError
+from sprint.tasks import Grade, Split, Task, eval_rows, get_task, majority_answer, split_of, task_names
+from sprint.tasks.chains import running_values
+from sprint.tasks.countdown import rules_of
+from sprint.tasks.countdown_search import solve, starting_hand
+from sprint.tasks.expressions import Rules, check
+
+OPTIONS: list[tuple[str, dict[str, int]]] = [
+    ("chains", {}),
+    ("chains", {"num_chains": 2, "num_operands": 2, "top": 99}),
+    ("chains", {"num_chains": 7, "num_operands": 4, "top": 9}),
+    ("countdown", {}),
+    ("countdown", {"max_branches": 3}),
+    ("countdown", {"num_numbers": 4, "max_number": 20, "max_target": 60}),
+    ("countdown", {"num_numbers": 5, "max_number": 99, "max_target": 999, "max_branches": 4}),
+    ("countdown", {"num_numbers": 6, "max_number": 12, "max_target": 99}),
+]
+GARBAGE = ["", "{", "}", "((((", "8+", "+8", "8 3", "8**3", "8//3", "0x8", "8.0", "1e1", "__import__('os')", "8*3=24"]
+GARBAGE += ["(8*3)+7)", "3(8+7)", "\\frac{8}", "\\frac83", "{8}", "\u0668", "8" * 5000, "(" * 300 + "8" + ")" * 300]
+GARBAGE += ["8+" * 5000 + "8", "\x00", "\U0001f600", "abs(8)", "8^3", "8!", "-8", "8--3", "A"]
+
+
+@pytest.fixture(params=OPTIONS, ids=str)
+def task(request: pytest.FixtureRequest) -> Task:
+    name, options = request.param
+    return get_task(name, **options)
+
+
+def test_the_teacher_is_always_right(task: Task) -> None:
+    for problem in islice(task.problems(Split.TRAIN, 1), 25):
+        trace = task.teach(problem, seed=2)
+        assert task.grade(problem, trace.response) is Grade.CORRECT
+        assert task.grade_text(trace.question, trace.answer, trace.response).is_correct
+        assert task.grade(problem, boxed(problem.answer)).is_correct
+        assert (trace.id, trace.question, trace.closed) == (problem.id, task.pose(problem), True)
+
+
+def test_the_seed_decides(task: Task) -> None:
+    problem = task.generate(5, Split.TEST)
+    assert problem == task.generate(5, Split.TEST)
+    assert task.teach(problem, 1) == task.teach(problem, 1)
+    assert list(islice(task.problems(Split.TRAIN, 3), 5)) == list(islice(task.problems(Split.TRAIN, 3), 5))
+    assert len({task.generate(seed, Split.TRAIN).id for seed in range(20)}) > 10
+
+
+def test_train_and_test_never_meet_and_problems_are_distinct(task: Task) -> None:
+    train, test = ([p.id for p in islice(task.problems(split), 40)] for split in (Split.TRAIN, Split.TEST))
+    assert len(set(train)) == len(set(test)) == 40
+    assert not set(train) & set(test)
+
+
+def test_problems_are_plain_values(task: Task) -> None:
+    problem = task.generate(0, Split.TRAIN)
+    assert json.loads(json.dumps(problem.as_dict())) == problem.as_dict()
+    assert hash(problem) == hash(task.generate(0, Split.TRAIN))
+    row = eval_rows(task, 1, Split.TRAIN)[0]
+    assert set(row) == {"id", "question", "answer"} and all(isinstance(value, str) for value in row.values())
+
+
+def test_the_same_problem_in_another_order_is_the_same_problem(task: Task) -> None:
+    for problem in islice(task.problems(Split.TEST), 5):
+        data: dict[str, Any] = {
+            name: value[::-1] if isinstance(value, list) else value for name, value in problem.data.items()
+        }
+        assert task.key(data) == task.key(problem.data)
+        assert split_of(task.key(data)) is Split.TEST
+
+
+def test_garbage_is_graded_and_never_raises(task: Task) -> None:
+    problem = task.generate(0, Split.TRAIN)
+    for text in GARBAGE:
+        assert not task.grade(problem, text).is_correct
+        assert not task.grade(problem, boxed(text)).is_correct
+        assert not task.grade_answer(problem.question, problem.answer, text).is_correct
+    assert task.grade(problem, "the answer is 5") is Grade.NO_ANSWER
+    assert task.grade(problem, "\\boxed{}") is Grade.NO_ANSWER
+
+
+def test_every_line_of_a_trace_is_one_short_sentence(task: Task) -> None:
+    for problem in islice(task.problems(Split.TRAIN), 5):
+        reasoning = task.teach(problem).reasoning
+        assert reasoning == reasoning.strip()
+        for line in reasoning.split("\n"):
+            assert line.endswith(".") and line.count(".") == 1 and len(line) < 80
+            assert line.count("=") <= 1
+
+
+# --- chains ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_wording_of_chains() -> None:
+    task = get_task("chains", num_chains=3, num_operands=3)
+    data = {"chains": ["4+5-7", "20+1-9", "2+9+1"]}
+    assert task.question(data) == "Which chain is largest?\nA: 4+5-7\nB: 20+1-9\nC: 2+9+1"
+    reasoning, answer = task.reason(data, random.Random(0))
+    assert reasoning == (
+        "Let me work out A.\n4+5=9.\n9-7=2.\nSo A=2.\n"
+        "Let me work out B.\n20+1=21.\n21-9=12.\nSo B=12.\n"
+        "Let me work out C.\n2+9=11.\n11+1=12.\nSo C=12.\n"
+        "Now compare A with B.\nA=2.\nB=12.\n2<12.\nSo B=12 wins.\n"
+        "Now compare B with C.\nB=12.\nC=12.\n12=12.\nSo B=12 wins."
+    )
+    assert task.respond(answer) == "The largest value is \\boxed{12}."
+
+
+def test_running_values_stay_within_bounds() -> None:
+    for top in (3, 9, 24, 99):
+        task = get_task("chains", top=top)
+        for problem in islice(task.problems(Split.TRAIN), 20):
+            values = [value for chain in problem.data["chains"] for value in running_values(chain)]
+            assert min(values) >= 0 and max(values) <= top
+            assert len(values) == 36
+
+
+def test_every_number_in_a_chains_trace_follows_from_its_line() -> None:
+    for problem in islice(get_task("chains").problems(Split.TEST), 20):
+        reasoning = get_task("chains").teach(problem).reasoning
+        for left, sign, right, result in re.findall(r"^(\d+)([+-])(\d+)=(\d+)\.$", reasoning, re.MULTILINE):
+            assert int(left) + int(sign + right) == int(result)
+
+
+@pytest.mark.parametrize("text", ["23", "$23$", " 23. ", "\\text{23}"])
+def test_a_chains_answer_may_be_dressed(text: str) -> None:
+    assert get_task("chains").grade_text("Which chain is largest?", "23", boxed(text)) is Grade.CORRECT
+
+
+@pytest.mark.parametrize("text", ["24", "-23", "2.3", "23, 24", "A=23", "twenty-three", "23+0"])
+def test_another_chains_answer_is_wrong(text: str) -> None:
+    assert not get_task("chains").grade_text("Which chain is largest?", "23", boxed(text)).is_correct
+
+
+# --- countdown -------------------------------------------------------------------------------------------------------
+
+RULES = Rules((8, 3, 7, 2), 31)
+
+
+@pytest.mark.parametrize(
+    ("text", "grade"),
+    [
+        ("(8*3)+7", Grade.CORRECT),
+        ("((8*3)+7)", Grade.CORRECT),
+        ("8 \\times 3 + 7", Grade.CORRECT),
+        ("8 \u00d7 3 + 7", Grade.CORRECT),
+        ("8 \\cdot 3+7", Grade.CORRECT),
+        ("$\\left(8*3\\right)+7$", Grade.CORRECT),
+        ("8*\\frac{2+7}{3}+7", Grade.NUMBER_REUSED),
+        ("\\frac{8}{2}*7+3", Grade.CORRECT),
+        ("8\\div2*7+3", Grade.CORRECT),
+        ("8\u00f72*7+3", Grade.CORRECT),
+        ("7*8/2+3", Grade.CORRECT),
+        ("8/(2/7)+3", Grade.CORRECT),  # 2/7 on the way: exact rationals
+        ("8*3+7+2", Grade.WRONG_VALUE),
+        ("31", Grade.NUMBER_NOT_GIVEN),
+        ("8*3+5", Grade.NUMBER_NOT_GIVEN),
+        ("8+8+8+7", Grade.NUMBER_REUSED),
+        ("8/(7-3-2-2)", Grade.NUMBER_REUSED),
+        ("", Grade.NO_ANSWER),
+        *[(text, Grade.NOT_AN_EXPRESSION) for text in GARBAGE if text],
+    ],
+)
+def test_the_checker(text: str, grade: Grade) -> None:
+    assert check(text, RULES) is grade
+
+
+def test_dividing_by_zero_is_an_outcome() -> None:
+    assert check("8/(5-3-2)", Rules((8, 5, 3, 2), 8)) is Grade.DIVISION_BY_ZERO
+    assert check("8/0", Rules((8, 0), 8)) is Grade.DIVISION_BY_ZERO
+
+
+def test_where_all_numbers_are_asked_for_all_must_be_used() -> None:
+    assert check("8*3+7", Rules((8, 3, 7, 2), 31, use_all=True)) is Grade.NUMBER_UNUSED
+    assert check("-2+8", Rules((8, 2), 6, leading_minus=True)) is Grade.CORRECT
+    assert check("-0+8", Rules((8,), 8, leading_minus=True)) is Grade.NUMBER_NOT_GIVEN
+
+
+def test_a_mutated_answer_is_caught() -> None:
+    task = get_task("countdown", num_numbers=4, max_number=20, max_target=99)
+    for problem in islice(task.problems(Split.TRAIN), 40):
+        rules = rules_of(problem.question)
+        assert check(problem.answer, Rules(rules.numbers, rules.target + 1)) is Grade.WRONG_VALUE
+        assert check(f"({problem.answer})+0", rules) is Grade.NUMBER_NOT_GIVEN
+        assert check(f"{problem.answer}+{rules.numbers[0]}+{rules.numbers[0]}", rules) is Grade.NUMBER_REUSED
+        number = re.search(r"[0-9]+", problem.answer)
+        assert number is not None
+        assert check(problem.answer.replace(number[0], "97", 1), rules) is Grade.NUMBER_NOT_GIVEN
+        assert check(problem.answer + ")", rules) is Grade.NOT_AN_EXPRESSION
+
+
+def test_numbers_and_target_come_back_out_of_the_question() -> None:
+    for options in ({}, {"num_numbers": 6, "max_number": 99, "max_target": 999}):
+        for problem in islice(get_task("countdown", **options).problems(Split.TEST), 20):
+            assert rules_of(problem.question) == Rules(tuple(problem.data["numbers"]), problem.data["target"])
+    public = "Using the numbers [19, 36, 55, 7], create an equation that equals 65."
+    assert rules_of(public) == Rules((19, 36, 55, 7), 65, leading_minus=True)
+    strict = "Using all the numbers 2, 3 and 4, make 14."
+    assert rules_of(strict) == Rules((2, 3, 4), 14, use_all=True, leading_minus=True)
+    with pytest.raises(InputError, match="no numbers and target"):
+        rules_of("What is 2+2?")
+
+
+def brute_force(numbers: list[int]) -> Iterator[tuple[str, Fraction]]:
+    """Every full expression over every ordering of every subset: all shapes, all signs, no pruning."""
+    for size in range(1, len(numbers) + 1):
+        for order in set(permutations(numbers, size)):
+            yield from _shapes([(str(number), Fraction(number)) for number in order])
+
+
+def _shapes(terms: list[tuple[str, Fraction]]) -> Iterator[tuple[str, Fraction]]:
+    if len(terms) == 1:
+        yield terms[0]
+    for cut in range(1, len(terms)):
+        for left, a in _shapes(terms[:cut]):
+            for right, b in _shapes(terms[cut:]):
+                yield f"({left}+{right})", a + b
+                yield f"({left}-{right})", a - b
+                yield f"({left}*{right})", a * b
+                if b:
+                    yield f"({left}/{right})", a / b
+
+
+def test_checker_and_solver_agree_with_brute_force() -> None:
+    rng = random.Random(7)
+    for numbers in ([rng.randint(1, 12) for _ in range(3)] for _ in range(12)):
+        reached = {value: text for text, value in brute_force(numbers)}
+        for value, text in reached.items():
+            expected = Grade.CORRECT if value == 20 else Grade.WRONG_VALUE
+            assert check(text, Rules(tuple(numbers), 20)) is expected
+        for target in range(1, 100):
+            line = solve(starting_hand(numbers), target, 9_999) if target not in numbers else None
+            if line is not None:
+                assert check(line[-1].result.text, Rules(tuple(numbers), target)) is Grade.CORRECT
+                assert target in reached
+
+
+def test_the_solver_misses_only_what_needs_fractions() -> None:
+    assert solve(starting_hand([1, 6, 6, 8]), 24, 9_999) is None
+    assert check("6/(1-6/8)", Rules((1, 6, 6, 8), 24)) is Grade.CORRECT
+    assert solve(starting_hand([1, 2, 3]), 97, 9_999) is None
+
+
+def test_countdown_traces_state_only_true_equations() -> None:
+    for options in ({}, {"num_numbers": 5, "max_number": 30, "max_target": 200}):
+        task = get_task("countdown", **options)
+        for problem in islice(task.problems(Split.TRAIN), 10):
+            reasoning = task.teach(problem).reasoning
+            found = re.findall(r"^([0-9]+)([-+*/])([0-9]+)=([0-9]+)[.,]", reasoning, re.MULTILINE)
+            assert found
+            for left, sign, right, result in found:
+                assert check(f"{left}{sign}{right}", Rules((int(left), int(right)), int(result))).is_correct
+
+
+def test_small_countdown_traces_hold_only_small_numbers_and_long_branches() -> None:
+    task = get_task("countdown")
+    for problem in islice(task.problems(Split.TRAIN), 30):
+        reasoning = task.teach(problem).reasoning
+        assert max(map(int, re.findall(r"[0-9]+", reasoning))) <= 99
+        blocks = re.split(r"^Let me ", reasoning, flags=re.MULTILINE)[1:]
+        assert all(len(block.strip().split("\n")) >= 5 for block in blocks)
+        assert "the target" in reasoning and blocks[-1].startswith("check ")
+
+
+def test_the_public_countdown_rows_pass_the_checker() -> None:
+    here = Path(__file__).resolve().parents[2]
+    data = Path(os.environ.get("SPRINT_REFERENCE_DATA", here.parent / "shared" / "data"))
+    path = data / "benchmarks" / "countdown.jsonl"
+    if not path.exists():
+        pytest.skip(f"no reference data: {path} is absent (set SPRINT_REFERENCE_DATA to the folder that holds it)")
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    task = get_task("countdown")
+    for row in rows:
+        rules = rules_of(row["problem"])
+        assert (list(rules.numbers), rules.target, rules.use_all) == (row["numbers"], row["target"], True)
+        assert task.grade_text(row["problem"], row["answer"], boxed(row["answer"])) is Grade.CORRECT
+        assert not task.grade_text(row["problem"], row["answer"], boxed(str(row["target"]))).is_correct
+
+
+# --- options, splits, majority ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "sentence"),
+    [
+        ("sudoku", {}, "unknown task 'sudoku', expected one of: chains, countdown"),
+        ("chains", {"depth": 3}, "task 'chains' has no option 'depth', expected one of: num_chains, num_operands, top"),
+        ("chains", {"num_chains": 9}, "task option 'num_chains' is 9, expected a whole number from 2 to 8"),
+        ("chains", {"top": True}, "task option 'top' is True, expected a whole number from 1 to 99"),
+        ("countdown", {"num_numbers": "4"}, "task option 'num_numbers' is '4', expected a whole number from 3 to 6"),
+        ("countdown", {"max_target": 5}, "task option 'max_target' is 5, expected a whole number from 10 to 999"),
+    ],
+)
+def test_a_wrong_option_is_one_clear_sentence(name: str, options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InputError) as raised:
+        get_task(name, **options)
+    assert str(raised.value) == sentence
+
+
+def test_a_task_that_runs_out_of_problems_says_so() -> None:
+    with pytest.raises(InputError, match=r"has only [0-9]+ test problems"):
+        list(get_task("countdown", max_number=3, max_target=10).problems(Split.TEST))
+
+
+def test_the_most_frequent_answer() -> None:
+    assert majority_answer(["3", "1", "3", "2"]) == "3"
+    assert majority_answer(["2", "1"]) == "1"
+    with pytest.raises(InputError, match="no answers"):
+        majority_answer([])
+    assert task_names() == ("chains", "countdown")

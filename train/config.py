@@ -1,0 +1,147 @@
+"""What a training run can be told, and nothing about how it runs. It imports nothing heavy."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from sprint.card import Instruction
+from sprint.config import StrictModel
+from sprint.errors import ConfigError
+
+SCRATCH = "scratch"
+
+
+class OptimizerName(StrEnum):
+    """What moves the weights."""
+
+    ADAMW = "adamw"
+    MUON = "muon"  # Muon on the hidden matrices, AdamW on embeddings, norms, biases and the head
+
+
+class Schedule(StrEnum):
+    """What the learning rate does after the warm-up."""
+
+    COSINE = "cosine"
+    LINEAR = "linear"
+    CONSTANT = "constant"
+
+
+class Precision(StrEnum):
+    """Numbers of the weights and of the arithmetic."""
+
+    FP32 = "fp32"
+    AUTOCAST = "autocast"  # fp32 weights, bf16 matrix products: the fast and exact choice on CPU
+    BF16 = "bf16"  # DeepSpeed's bf16: bf16 weights over fp32 master weights
+
+
+def _plain_name(name: str) -> str:
+    if not name or name != name.strip() or any(sign in name for sign in "/\\") or name in (".", ".."):
+        raise ValueError("expected a plain folder name, such as chains-sprint")
+    return name
+
+
+class TrainConfig(StrictModel):
+    """One supervised fine-tuning run. Everything it writes stands in the folder `out`/`name`.
+
+    data             folder of curated Parquet files; its `method` column says what the model learns
+    start            `scratch` (a small Qwen2 and a tokenizer made from this data), a model folder or a hub name
+    export           where the trained model goes; not given: `out`/`name`/model
+    resume           go on with a run of this name; without it a used name is an error
+    layout           exact: every supervised token sees just what it will see at inference; flat: one causal text (paper)
+    instruction      the text before the question; not given: none for scratch, otherwise by method
+    row_tokens       length of a packed row; not given: the longest example, up to the model's context
+    batch_tokens     row tokens per worker and micro step, rounded to whole rows; `micro_rows` says it in rows instead
+    accumulation     micro steps per optimizer step
+    max_steps        optimizer steps; not given: `epochs` passes over the data
+    learning_rate    of AdamW; `muon_learning_rate` and `muon_weight_decay` belong to Muon's matrices
+    clip             largest gradient norm, 0 = no limit; with Muon it limits AdamW's part, as Muon's step has a fixed size
+    checkpoint_every optimizer steps between checkpoints; not given: once per epoch
+    max_failures     worker failures survived by going on from the last checkpoint
+    resources        Ray resources per worker; not given: `threads` CPUs, and one GPU with `use_gpu`
+    """
+
+    data: Path
+    name: Annotated[str, AfterValidator(_plain_name)]
+    start: str = SCRATCH
+    out: Path = Path("runs")
+    export: Path | None = None
+    resume: bool = False
+
+    layout: Literal["exact", "flat"] = "exact"
+    instruction: Instruction | None = None
+    task: str = ""
+    seed: int = 0
+
+    row_tokens: int | None = Field(None, ge=8)
+    batch_tokens: int = Field(2560, ge=8)
+    micro_rows: int | None = Field(None, ge=1)
+    accumulation: int = Field(1, ge=1)
+    epochs: float = Field(1.0, gt=0)
+    max_steps: int | None = Field(None, ge=1)
+
+    optimizer: OptimizerName = OptimizerName.ADAMW
+    learning_rate: float = Field(1e-5, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.98, ge=0, lt=1)
+    muon_learning_rate: float = Field(0.02, gt=0)
+    muon_weight_decay: float = Field(0.05, ge=0)
+    muon_momentum: float = Field(0.95, ge=0, lt=1)
+    clip: float = Field(1.0, ge=0)
+    schedule: Schedule = Schedule.COSINE
+    warmup_steps: int = Field(0, ge=0)
+    final_rate: float = Field(0.0, ge=0, le=1, description="learning rate at the end, as a share of the peak")
+
+    precision: Precision = Precision.AUTOCAST
+    zero_stage: int = Field(1, ge=0, le=3)
+    gradient_checkpointing: bool = False
+    workers: int = Field(2, ge=1)
+    threads: int = Field(1, ge=1)
+    use_gpu: bool = False
+    resources: dict[str, float] | None = None
+
+    checkpoint_every: int | None = Field(None, ge=1)
+    keep_checkpoints: int = Field(2, ge=1)
+    log_every: int = Field(20, ge=1)
+    max_failures: int = Field(0, ge=-1)
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.out.absolute() / self.name
+
+    @property
+    def export_folder(self) -> Path:
+        return self.export.absolute() if self.export else self.folder / "model"
+
+
+class TrainSummary(StrictModel):
+    """What a run came to. Tokens are those of all workers; `supervised_tokens` are the ones that carried loss.
+
+    `dropped` counts examples longer than a row. `seconds` is the time in the training loop, all attempts together.
+    """
+
+    name: str
+    method: str
+    steps: int
+    examples: int
+    dropped: int
+    tokens: int
+    supervised_tokens: int
+    final_loss: float
+    seconds: float
+    export: Path
+
+
+def recipe(name: str) -> Path:
+    """The path of a shipped recipe. Raises ConfigError naming those there are."""
+    folder = Path(__file__).parent / "recipes"
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
+        raise ConfigError(f"there is no recipe {name!r}, expected one of: {known}", field="recipe")
+    return path

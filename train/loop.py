@@ -1,0 +1,282 @@
+"""What every worker runs: a DeepSpeed engine, steps over its share of the rows, checkpoints, and the final weights.
+
+It is started by Ray Train in each worker process; the driver (`train.run`) has checked everything beforehand.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from train.config import OptimizerName, Precision, TrainConfig
+
+METRICS = "metrics.jsonl"
+ROWS = "rows"
+WEIGHTS = "weights"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the driver decided: `start` is the folder or hub name of the model, the counts are in optimizer steps."""
+
+    config: TrainConfig
+    start: str
+    micro_rows: int
+    steps: int
+    checkpoint_every: int
+
+
+def worker(job: Job) -> None:
+    """The training function of one worker."""
+    _prepare_process(job.config)
+    trainer = _Trainer(job)
+    trainer.resume()
+    trainer.run()
+
+
+def environment(config: TrainConfig) -> dict[str, str]:
+    """Environment of a worker process.
+
+    Nothing may be compiled on the way: `TORCH_COMPILE_DISABLE` keeps DeepSpeed's Muon from calling a compiler. On CPU a
+    worker computes with its own threads only, as spinning OpenMP threads steal from the other workers.
+    """
+    values = {"TOKENIZERS_PARALLELISM": "false", "TORCH_COMPILE_DISABLE": "1", "DS_LOG_LEVEL": "error"}
+    if not config.use_gpu:
+        values |= {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": str(config.threads)}
+    return values
+
+
+def _prepare_process(config: TrainConfig) -> None:
+    import torch
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    torch.manual_seed(config.seed)
+    if not config.use_gpu:
+        torch.set_num_threads(config.threads)
+    import deepspeed
+    import deepspeed.ops
+
+    # On Linux DeepSpeed would compile a shared-memory collective here, for minutes; plain gloo serves.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    deepspeed.init_distributed(dist_backend="nccl" if config.use_gpu else "gloo", verbose=False)
+
+
+def engine_config(job: Job, num_parameters: int) -> dict[str, Any]:
+    """DeepSpeed's configuration. Buckets are no larger than the model, as they are allocated whole."""
+    from train.optim import deepspeed_clip
+
+    config = job.config
+    bucket = max(1, min(int(5e8), num_parameters))
+    zero: dict[str, Any] = {
+        "stage": config.zero_stage,
+        "reduce_bucket_size": bucket,
+        "allgather_bucket_size": bucket,
+        "overlap_comm": config.use_gpu,
+        "reduce_scatter": config.optimizer is not OptimizerName.MUON,
+        "stage3_gather_16bit_weights_on_model_save": True,
+    }
+    return {
+        "train_micro_batch_size_per_gpu": job.micro_rows,
+        "gradient_accumulation_steps": config.accumulation,
+        "gradient_clipping": deepspeed_clip(config),
+        "zero_optimization": zero,
+        "zero_allow_untested_optimizer": True,
+        "bf16": {"enabled": config.precision is Precision.BF16},
+        "steps_per_print": 2**31,
+    }
+
+
+class _Trainer:
+    """One worker's engine and its place in the data."""
+
+    def __init__(self, job: Job) -> None:
+        import deepspeed
+        import ray.train
+        import torch
+
+        from train.data import Order, Rows
+        from train.models import SupervisedLoss, load
+        from train.optim import make_optimizer
+
+        self.job, self.config = job, job.config
+        context = ray.train.get_context()
+        self.rank, self.world = context.get_world_rank(), context.get_world_size()
+        self.rows = Rows(self.config.folder / ROWS)
+        self.order = Order(
+            len(self.rows), job.micro_rows, self.config.accumulation, self.world, seed=self.config.seed
+        )
+        self.step = 0
+        self.device = torch.device("cuda", torch.cuda.current_device()) if self.config.use_gpu else torch.device("cpu")
+        settings = engine_config(job, 0)
+        self._keep = self._before_loading(settings)
+        lm = load(job.start, self.config.precision is Precision.BF16, self.config.gradient_checkpointing)
+        model = SupervisedLoss(lm, self.config.precision is Precision.AUTOCAST)
+        settings = engine_config(job, sum(p.numel() for p in model.parameters()))
+        optimizer = make_optimizer(model, self.config)
+        self.peaks = [float(group["lr"]) for group in optimizer.param_groups]
+        self.engine: Any = deepspeed.initialize(
+            model=model, model_parameters=model.parameters(), optimizer=optimizer, config=settings
+        )[0]
+        self.meter = Meter(job, self.rank, self.world, self.device)
+
+    def _before_loading(self, settings: dict[str, Any]) -> object:
+        """Under ZeRO-3 weights are split while they are read; `transformers` asks this object, kept alive, about it."""
+        if self.config.zero_stage < 3:
+            return None
+        from transformers.integrations import HfDeepSpeedConfig
+
+        return HfDeepSpeedConfig(settings)
+
+    # --- steps ---------------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Train to the end, with checkpoints on the way, and leave the weights in the run's folder."""
+        self.engine.train()
+        self.meter.begin(self.step)
+        while self.step < self.job.steps:
+            self._optimizer_step()
+            self.step += 1
+            if self.step % self.config.log_every == 0 or self.step == self.job.steps:
+                self.meter.log(self.step, self.engine.optimizer.param_groups[-1]["lr"])
+            if self.step % self.job.checkpoint_every == 0 or self.step == self.job.steps:
+                self._checkpoint()
+        self._save_weights()
+
+    def _optimizer_step(self) -> None:
+        """One step over this worker's micro batches.
+
+        The loss of a micro batch is its sum over supervised tokens, divided by those of the whole step. DeepSpeed averages
+        over workers and micro steps, so it is multiplied by their number: every supervised token weighs the same.
+        """
+        from train.optim import rate_factor, set_rate
+
+        set_rate(self.engine.optimizer, self.peaks, rate_factor(self.config, self.step, self.job.steps))
+        everyone = self.order.step_rows(self.step)
+        supervised = int(self.rows.supervised[everyone].sum())
+        weight = self.world * self.config.accumulation / max(1, supervised)
+        for indices in self.order.worker_rows(self.step, self.rank):
+            loss = self.engine(self._batch(indices), bool(self.rows.plain[indices].all()))
+            self.engine.backward(loss * weight)
+            self.engine.step()
+            self.meter.add(loss.detach())
+        self.meter.count(int(self.rows.lengths[everyone].sum()), supervised)
+
+    def _batch(self, indices: list[int]) -> dict[str, Any]:
+        import torch
+
+        fields = self.rows.take(indices)
+        return {name: torch.from_numpy(array).long().to(self.device) for name, array in fields.items()}
+
+    # --- checkpoints ---------------------------------------------------------------------------------------------------
+
+    def resume(self) -> None:
+        """Go back to the last checkpoint, if there is one: weights, optimizer, step and counts."""
+        import ray.train
+
+        checkpoint = ray.train.get_checkpoint()
+        if checkpoint is None:
+            return
+        with checkpoint.as_directory() as folder:
+            path, state = self.engine.load_checkpoint(os.path.join(folder, "engine"))
+        assert path is not None, "a checkpoint without an engine"
+        self.step = int(state["step"])
+        self.meter.restore(state["meter"])
+
+    def _checkpoint(self) -> None:
+        import ray.train
+        from ray.train import Checkpoint
+
+        state = {"step": self.step, "meter": self.meter.state()}
+        folder = tempfile.mkdtemp()
+        try:
+            self.engine.save_checkpoint(os.path.join(folder, "engine"), client_state=state)
+            ray.train.report({"step": self.step}, checkpoint=Checkpoint.from_directory(folder))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _save_weights(self) -> None:
+        """Rank 0 writes the weights; under ZeRO-3 all ranks take part in gathering them."""
+        if self.config.zero_stage == 3:
+            weights = self.engine._zero3_consolidated_16bit_state_dict()
+        else:
+            weights = self.engine.module.state_dict()
+        if self.rank == 0:
+            lm = self.engine.module.lm
+            own = {name.removeprefix("lm."): value for name, value in weights.items()}
+            lm.config.use_cache = True
+            lm.save_pretrained(str(self.config.folder / WEIGHTS), state_dict=own)
+
+
+class Meter:
+    """Losses and tokens. Sums stay where they are computed; workers meet over them only when a line is written."""
+
+    def __init__(self, job: Job, rank: int, world: int, device: Any) -> None:
+        import torch
+
+        self._job, self._rank, self._world = job, rank, world
+        self._loss = torch.zeros((), device=device)
+        self._window = [0, 0]  # tokens, supervised tokens since the last line
+        self._total = [0, 0]
+        self._seconds = 0.0
+        self._began = 0.0
+        self._last = float("nan")
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint remembers."""
+        return {"total": list(self._total), "seconds": self._elapsed(), "last": self._last, "window": list(self._window)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._total, self._window = list(state["total"]), list(state["window"])
+        self._seconds, self._last = float(state["seconds"]), float(state["last"])
+
+    def begin(self, step: int) -> None:
+        """Start the clock; lines of steps after `step`, left by a run that stopped, are taken back."""
+        self._began = time.monotonic()
+        self._line_time = self._began
+        path = self._job.config.folder / METRICS
+        if self._rank == 0 and path.exists():
+            kept = [line for line in path.read_text(encoding="utf-8").splitlines() if json.loads(line)["step"] <= step]
+            path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
+    def add(self, loss: Any) -> None:
+        self._loss += loss
+
+    def count(self, tokens: int, supervised: int) -> None:
+        """Tokens of one step, of all workers."""
+        for counts in (self._window, self._total):
+            counts[0] += tokens
+            counts[1] += supervised
+
+    def log(self, step: int, rate: float) -> None:
+        """Write the mean loss since the last line."""
+        import torch.distributed
+
+        torch.distributed.all_reduce(self._loss)
+        self._last = float(self._loss) / max(1, self._window[1])
+        now = time.monotonic()
+        line = {
+            "step": step,
+            "steps": self._job.steps,
+            "loss": self._last,
+            "learning_rate": rate,
+            "tokens": self._total[0],
+            "supervised_tokens": self._total[1],
+            "tokens_per_s": round(self._window[0] / max(1e-9, now - self._line_time), 1),
+            "seconds": round(self._elapsed(), 3),
+        }
+        if self._rank == 0:
+            with Path(self._job.config.folder / METRICS).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        self._loss.zero_()
+        self._window, self._line_time = [0, 0], now
+
+    def _elapsed(self) -> float:
+        return self._seconds + (time.monotonic() - self._began if self._began else 0.0)

@@ -1,0 +1,148 @@
+"""Models that a run can start from: a small one made from scratch, or any Hugging Face checkpoint.
+
+It knows weights, configurations and the attention mask of a packed row; nothing of optimizers, files of rows or Ray.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sprint.errors import ConfigError, InputError
+from sprint.tokenizer import HFTokenizer
+from train.tokenizers import save_tokenizer, train_tokenizer
+
+HIDDEN = 128
+LAYERS = 4
+HEADS = 4
+CONTEXT = 4096
+
+
+def prepare(texts: Iterable[str], folder: Path, seed: int = 0, context: int = CONTEXT) -> Path:
+    """Make a model folder to start from: a tokenizer trained on `texts` and a small Qwen2 with random weights.
+
+    Texts are questions and assistant texts of every set that will be trained from it, so that twins share one tokenizer
+    and the same first weights. `context` is the model's context in tokens. The folder appears whole or not at all.
+    """
+    from train.export import put_folder
+
+    tokenizer = train_tokenizer(texts)
+    model = _random_qwen2(len(tokenizer), tokenizer.pad_token_id, tokenizer.eos_token_id, seed, context)
+    with put_folder(folder) as draft:
+        model.save_pretrained(str(draft))
+        save_tokenizer(tokenizer, draft)
+    return folder
+
+
+def _random_qwen2(vocab: int, pad_id: int, eos_id: int, seed: int, context: int) -> Any:
+    """About 0.8 M parameters: enough to learn one small task, small enough for one core."""
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    torch.manual_seed(seed)
+    config = Qwen2Config(
+        vocab_size=-(-vocab // 64) * 64,
+        hidden_size=HIDDEN,
+        intermediate_size=HIDDEN * 8 // 3 // 32 * 32,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        num_key_value_heads=HEADS,
+        max_position_embeddings=context,
+        tie_word_embeddings=True,
+        pad_token_id=pad_id,
+        eos_token_id=eos_id,
+        bos_token_id=None,
+    )
+    return Qwen2ForCausalLM(config)
+
+
+def check_start(start: str) -> tuple[HFTokenizer, int]:
+    """The tokenizer of a model to start from, and its context in tokens.
+
+    Raises ConfigError when there is no such model or its tokenizer does not fit it.
+    """
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(start)
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"start: no model could be read from {start}: {_first_line(error)}", field="start") from None
+    try:
+        tokenizer = HFTokenizer(start)
+    except InputError as error:
+        raise ConfigError(f"start: {error}", field="start") from None
+    if tokenizer.eos_id is None:
+        raise ConfigError(f"start: the tokenizer of {start} has no end-of-sequence token", field="start")
+    if tokenizer.vocab_size > config.vocab_size:
+        raise ConfigError(
+            f"start: the tokenizer of {start} has {tokenizer.vocab_size} tokens, its model only {config.vocab_size}",
+            field="start",
+        )
+    return tokenizer, int(config.max_position_embeddings)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def load(start: str, bf16: bool, checkpointing: bool) -> Any:
+    """The model to train, in train mode. Weights are fp32 unless `bf16`."""
+    from transformers import AutoModelForCausalLM
+
+    dtype = torch.bfloat16 if bf16 else torch.float32
+    model = AutoModelForCausalLM.from_pretrained(start, dtype=dtype, attn_implementation="sdpa")
+    model.config.use_cache = False
+    if checkpointing:
+        model.gradient_checkpointing_enable()
+    return model.train()
+
+
+def attention_mask(documents: Tensor, streams: Tensor, positions: Tensor, visible: Tensor) -> Tensor:
+    """Who sees whom in packed rows: (batch, 1, queries, keys), True where the query attends to the key.
+
+    The rule of `sprint.batching.may_attend`, for all pairs at once.
+    """
+    n = documents.shape[1]
+    causal = torch.ones(n, n, dtype=torch.bool, device=documents.device).tril()
+    own = (streams[:, :, None] == streams[:, None, :]) & causal
+    main = (streams[:, None, :] == 0) & (positions[:, None, :] < visible[:, :, None])
+    same = documents[:, :, None] == documents[:, None, :]
+    return (same & (own | main))[:, None]
+
+
+class SupervisedLoss(nn.Module):
+    """A language model whose forward is the summed loss over the supervised positions of packed rows.
+
+    Logits are computed where there is a label and nowhere else. `autocast` runs matrix products in bf16.
+    """
+
+    def __init__(self, model: Any, autocast: bool) -> None:
+        super().__init__()
+        self.lm = model
+        self.autocast = autocast
+
+    def forward(self, batch: dict[str, Tensor], plain: bool) -> Tensor:
+        """Sum of cross entropies. `plain`: every row is one main thread, so plain causal attention is the mask."""
+        logits, labels = self.logits(batch, plain)
+        return nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
+
+    def logits(self, batch: dict[str, Tensor], plain: bool) -> tuple[Tensor, Tensor]:
+        """Logits at the supervised positions, and their labels."""
+        supervised = batch["labels"] >= 0
+        device = batch["ids"].device.type
+        context = torch.autocast(device, dtype=torch.bfloat16) if self.autocast else contextlib.nullcontext()
+        with context:
+            hidden = self.lm.get_decoder()(
+                input_ids=batch["ids"], use_cache=False, **({} if plain else _packed(batch))
+            ).last_hidden_state
+            logits: Tensor = self.lm.get_output_embeddings()(hidden[supervised])
+        return logits, batch["labels"][supervised]
+
+
+def _packed(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    mask = attention_mask(batch["documents"], batch["streams"], batch["positions"], batch["visible"])
+    return {"attention_mask": mask, "position_ids": batch["positions"]}

@@ -1,0 +1,265 @@
+"""The driver: checks everything, prepares rows and a start, lets Ray Train run the workers, exports the model.
+
+What can be wrong is found before Ray starts. It knows nothing of gradients.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sprint.card import Instruction, Method, ModelCard
+from sprint.errors import ConfigError, SprintError
+from sprint.files import read_json, read_jsonl, write_json
+from sprint.render import Layout, Prompter
+from sprint.tokenizer import HFTokenizer
+from train.config import SCRATCH, TrainConfig, TrainSummary
+from train.data import Curated, Order, Rows, RowsInfo, encode, read_curated, write_rows
+from train.export import check_target, finish
+from train.loop import METRICS, ROWS, WEIGHTS, Job, environment, worker
+from train.models import check_start, prepare
+
+Say = Callable[[str], None]
+_SETTINGS = "config.json"
+_MAY_CHANGE = {"resume", "out", "export", "log_every", "checkpoint_every", "keep_checkpoints", "max_failures", "threads"}
+_OBJECT_STORE_BYTES = 200 * 2**20
+
+
+def train(config: TrainConfig, say: Say = print) -> TrainSummary:
+    """Fine-tune a model on a curated set and export it.
+
+    Raises ConfigError or InputError, in one sentence, before anything runs; SprintError when a worker fails for good.
+    `say` receives the lines a person reads.
+    """
+    curated = read_curated(config.data)
+    check_target(config.export_folder)
+    _check_name(config)
+    start = _start(config, curated)
+    tokenizer, context = check_start(start)
+    card = _card(config, curated.method)
+    info = _rows(config, curated, Prompter(tokenizer, card), context)
+    write_json(config.folder / _SETTINGS, config.model_dump(mode="json"))
+    job = _job(config, start, info)
+    _announce(config, card, info, job, say)
+    with _ray(config), _progress(config, say):
+        _fit(job)
+    return _finish(job, info, tokenizer, card, say)
+
+
+# --- before ------------------------------------------------------------------------------------------------------------
+
+
+def _check_name(config: TrainConfig) -> None:
+    """A used name goes on only when asked to, and only with the same settings."""
+    settings = config.folder / _SETTINGS
+    if not settings.exists():
+        if config.folder.exists() and any(config.folder.iterdir()):
+            raise ConfigError(f"{config.folder} exists and is not a training run, expected a new name", field="name")
+        return
+    if not config.resume:
+        raise ConfigError(
+            f"run {config.name!r} already exists in {config.out}: give resume to go on with it, or another name",
+            field="name",
+        )
+    before, now = read_json(settings), config.model_dump(mode="json")
+    changed = sorted(key for key in now if key not in _MAY_CHANGE and now[key] != before.get(key))
+    if changed:
+        raise ConfigError(
+            f"resume: run {config.name!r} was begun with {changed[0]} = {before.get(changed[0])!r}, "
+            f"expected the same, found {now[changed[0]]!r}",
+            field=changed[0],
+        )
+
+
+def _start(config: TrainConfig, curated: Curated) -> str:
+    """Where the weights come from; for `scratch`, a folder made from this run's texts."""
+    if config.start != SCRATCH:
+        return str(Path(config.start).absolute()) if Path(config.start).exists() else config.start
+    folder = config.folder / "start"
+    if not folder.exists():
+        prepare(curated.questions + curated.texts, folder, config.seed)
+    return str(folder)
+
+
+def _card(config: TrainConfig, method: Method) -> ModelCard:
+    taught = Instruction.SPRINT if method is Method.SPRINT else Instruction.SEQUENTIAL
+    default = Instruction.NONE if config.start == SCRATCH else taught
+    return ModelCard(method, config.instruction or default, config.task)
+
+
+def _rows(config: TrainConfig, curated: Curated, prompter: Prompter, context: int) -> RowsInfo:
+    """The packed rows, written once; a resumed run must come to the same ones."""
+    rows = encode(curated, prompter, Layout(config.layout))
+    folder = config.folder / ROWS
+    before = read_json(folder / "info.json")["fingerprint"] if (folder / "info.json").exists() else None
+    pad_id = prompter.tokenizer.eos_id or 0
+    info = write_rows(rows, folder, config.row_tokens, context, pad_id)
+    if before not in (None, info.fingerprint):
+        raise ConfigError(f"resume: the data in {config.data} is not what run {config.name!r} began with", field="data")
+    return info
+
+
+def _job(config: TrainConfig, start: str, info: RowsInfo) -> Job:
+    micro_rows = config.micro_rows or max(1, round(config.batch_tokens / info.row_tokens))
+    order = Order(info.num_rows, micro_rows, config.accumulation, config.workers, config.seed)
+    every = config.checkpoint_every or order.steps(1.0)
+    return Job(config, start, micro_rows, config.max_steps or order.steps(config.epochs), every)
+
+
+def _announce(config: TrainConfig, card: ModelCard, info: RowsInfo, job: Job, say: Say) -> None:
+    say(
+        f"training {config.name}: {card.method} on {info.examples} examples, {info.num_rows} rows of {info.row_tokens} "
+        f"tokens; {job.steps} steps of {config.workers} x {config.accumulation} x {job.micro_rows} rows"
+    )
+    if info.dropped:
+        say(f"dropped {info.dropped} examples longer than {info.row_tokens} tokens (longest: {info.longest_tokens})")
+
+
+# --- during ------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _ray(config: TrainConfig) -> Iterator[None]:
+    """A Ray to run on: the one there is, or a local one for as long as it is needed."""
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    if address := os.environ.get("RAY_ADDRESS"):
+        ray.init(address=address, log_to_driver=False)
+    else:
+        cpus = max(os.cpu_count() or 1, config.workers * config.threads)
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            include_dashboard=False,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            log_to_driver=False,
+            logging_level="error",
+            runtime_env={"env_vars": {"PYTHONPATH": _python_path()}},
+        )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _python_path() -> str:
+    """Where workers on this machine find the project, installed or not."""
+    here = str(Path(__file__).resolve().parent.parent)
+    return os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))
+
+
+def _fit(job: Job) -> None:
+    """Run the workers. Raises SprintError with the first line of what went wrong in them."""
+    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    config = job.config
+    default: dict[str, float] = {"CPU": config.threads} | ({"GPU": 1} if config.use_gpu else {})
+    trainer = TorchTrainer(
+        _train_on_worker,
+        train_loop_config={"job": job},
+        scaling_config=ScalingConfig(
+            num_workers=config.workers, use_gpu=config.use_gpu, resources_per_worker=config.resources or default
+        ),
+        run_config=RunConfig(
+            name=config.name,
+            storage_path=str(config.out.absolute()),
+            failure_config=FailureConfig(max_failures=config.max_failures),
+            checkpoint_config=CheckpointConfig(num_to_keep=config.keep_checkpoints),
+            worker_runtime_env={"env_vars": environment(config)},
+        ),
+    )
+    try:
+        trainer.fit()
+    except Exception as error:
+        raise SprintError(f"training {config.name} failed: {_reason(error)}; see {config.folder}") from error
+
+
+def _reason(error: Exception) -> str:
+    """The last line of the workers' traceback that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def _train_on_worker(settings: dict[str, Any]) -> None:
+    worker(settings["job"])
+
+
+@contextmanager
+def _progress(config: TrainConfig, say: Say) -> Iterator[None]:
+    """Says what rank 0 writes into the metrics file, as it is written."""
+    stop = threading.Event()
+    follower = threading.Thread(target=_follow, args=(config.folder / METRICS, stop, say), daemon=True)
+    follower.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        follower.join()
+
+
+def _follow(path: Path, stop: threading.Event, say: Say) -> None:
+    """Report each new line once; steps repeated after a failure are reported again."""
+    seen = _metrics(path)
+    while True:
+        last_look = stop.wait(0.5)
+        now = _metrics(path)
+        for line in now:
+            if line not in seen:
+                say(progress_line(line))
+        seen = now
+        if last_look:
+            return
+
+
+def _metrics(path: Path) -> list[dict[str, Any]]:
+    """The whole lines written so far."""
+    import json
+
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+
+
+def progress_line(line: dict[str, Any]) -> str:
+    """A metrics line for a person: step, loss, speed and the time left."""
+    step, steps = line["step"], line["steps"]
+    minutes, seconds = divmod(round(line["seconds"] / step * (steps - step)), 60)
+    speed = f"{line['tokens_per_s']:,.0f} tokens/s"
+    return f"  step {step:>{len(str(steps))}}/{steps}  loss {line['loss']:.4f}  {speed}  {minutes}:{seconds:02d} left"
+
+
+# --- after -------------------------------------------------------------------------------------------------------------
+
+
+def _finish(job: Job, info: RowsInfo, tokenizer: HFTokenizer, card: ModelCard, say: Say) -> TrainSummary:
+    config = job.config
+    finish(config.folder / WEIGHTS, tokenizer, card, config.export_folder)
+    last = list(read_jsonl(config.folder / METRICS))[-1]
+    summary = TrainSummary(
+        name=config.name,
+        method=card.method,
+        steps=last["step"],
+        examples=info.examples,
+        dropped=info.dropped,
+        tokens=last["tokens"],
+        supervised_tokens=last["supervised_tokens"],
+        final_loss=last["loss"],
+        seconds=last["seconds"],
+        export=config.export_folder,
+    )
+    write_json(config.folder / "summary.json", summary.model_dump(mode="json"))
+    say(f"trained {config.name}: {summary.steps} steps, loss {summary.final_loss:.4f}; model in {summary.export}")
+    return summary
+
+
+__all__ = ["Rows", "progress_line", "train"]
