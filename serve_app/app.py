@@ -15,7 +15,7 @@ from ray.serve import Application
 
 from serve_app.config import AppConfig, check_model_folder, context_window
 from serve_app.ingress import Ingress
-from serve_app.planner import Planner
+from serve_app.planner import ServePlanner
 from serve_app.vllm_server import CPU_ENGINE, CPU_ENVIRONMENT, ENVIRONMENT, VLLMServer
 from sprint.card import ModelCard
 from sprint.config import validate
@@ -81,7 +81,7 @@ def _model(config: AppConfig) -> Any:
 
 def _planner(config: AppConfig) -> Any:
     return serve.deployment(
-        Planner,
+        ServePlanner,
         name="Planner",
         num_replicas=config.num_planners,
         max_ongoing_requests=MANY,

@@ -35,13 +35,13 @@ class AppConfig(StrictModel):
 
     model: Path
     name: str = ""
-    context_tokens: int | None = Field(None, ge=16)
-    num_gpus: int = Field(0, ge=0)
-    max_replicas: int = Field(1, ge=1)
-    target_ongoing_requests: int = Field(32, ge=1)
-    max_num_seqs: int = Field(64, ge=1)
-    kv_cache_mib: int = Field(256, ge=8)
-    num_planners: int = Field(1, ge=1)
+    context_tokens: int | None = Field(default=None, ge=16)
+    num_gpus: int = Field(default=0, ge=0)
+    max_replicas: int = Field(default=1, ge=1)
+    target_ongoing_requests: int = Field(default=32, ge=1)
+    max_num_seqs: int = Field(default=64, ge=1)
+    kv_cache_mib: int = Field(default=256, ge=8)
+    num_planners: int = Field(default=1, ge=1)
     engine: dict[str, Any] = Field(default_factory=dict)
 
     @property
@@ -58,8 +58,8 @@ class ServeConfig(AppConfig):
     """
 
     host: str = "127.0.0.1"
-    port: int = Field(8000, ge=1, le=65535)
-    num_cpus: int = Field(8, ge=2)
+    port: int = Field(default=8000, ge=1, le=65535)
+    num_cpus: int = Field(default=8, ge=2)
     ready_file: Path | None = None
 
 
@@ -85,5 +85,7 @@ def context_window(config: AppConfig) -> int:
     except InputError as error:
         raise ConfigError(str(error), field="model") from error
     if not isinstance(tokens, int):
-        raise ConfigError(f"{path} does not say max_position_embeddings, so give context_tokens", field="context_tokens")
+        raise ConfigError(
+            f"{path} does not say max_position_embeddings, so give context_tokens", field="context_tokens"
+        )
     return tokens

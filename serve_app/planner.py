@@ -1,7 +1,7 @@
 """The planner deployment: runs the engine loop for many questions at once, and no model.
 
-It knows the loop, the tokenizer and the model's card; tokens are sampled behind the LLM seam. A plain class: `app` makes
-a Ray Serve deployment of it.
+It knows the loop, the tokenizer and the model's card; tokens are sampled behind the LLM seam. `Planner` is a plain
+class; `app` makes a Ray Serve deployment of `ServePlanner`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from serve_app.serve_llm import ServeLLM
 from sprint.card import ModelCard
 from sprint.engine import Engine
 from sprint.errors import InputError
@@ -21,25 +22,24 @@ from sprint.llm import LLM
 from sprint.options import Dispatch, EngineOptions, Mode
 from sprint.render import Prompter
 from sprint.tokenizer import load_tokenizer
+from sprint.types import Rollout
 
 GATHER_S = 0.02  # text deltas are gathered this long before they are sent on, since each message costs
 
 
 class Planner:
-    """Answers questions with the model of a folder.
+    """Answers questions with one model.
 
-    llm             where tokens are sampled: an LLM, or a Ray Serve handle to one
+    llm             where tokens are sampled
     context_tokens  the model's context window
     """
 
-    def __init__(self, llm: Any, model: Path, context_tokens: int) -> None:
-        self._prompter = Prompter(load_tokenizer(model), ModelCard.load(model))
+    def __init__(self, llm: LLM, prompter: Prompter, context_tokens: int) -> None:
+        self._prompter = prompter
         self._context_tokens = context_tokens
-        self._handle = llm
-        seam = _seam(llm)
-        self._engine = Engine(seam, seam, self._prompter, context_tokens)
+        self._engine = Engine(llm, llm, prompter, context_tokens)
 
-    async def rollout(self, question: str, options: Mapping[str, Any]) -> Any:
+    async def rollout(self, question: str, options: Mapping[str, Any]) -> Rollout:
         """The finished rollout. Raises InputError for options or questions that cannot be served."""
         return await self._engine.run(self._checked(question), engine_options(options))
 
@@ -50,8 +50,7 @@ class Planner:
                 yield batch
 
     async def model_health(self) -> None:
-        """Returns once a model replica has answered."""
-        await self._handle.num_unfinished.remote()
+        """Returns once the model has answered; raises when it is not healthy."""
 
     def _checked(self, question: str) -> str:
         """The question, once it is known to fit."""
@@ -65,14 +64,15 @@ class Planner:
         return question
 
 
-def _seam(llm: Any) -> LLM:
-    """A handle becomes a seam; what already is one stays as it is."""
-    if hasattr(type(llm), "stream"):  # asked of the type: a handle claims to have every attribute
-        seam: LLM = llm
-        return seam
-    from serve_app.serve_llm import ServeLLM
+class ServePlanner(Planner):
+    """The planner as a deployment: the model is a folder, its replicas stand behind a Ray Serve handle."""
 
-    return ServeLLM(llm)
+    def __init__(self, handle: Any, model: Path, context_tokens: int) -> None:
+        self._health = handle.options(method_name="num_unfinished")
+        super().__init__(ServeLLM(handle), Prompter(load_tokenizer(model), ModelCard.load(model)), context_tokens)
+
+    async def model_health(self) -> None:
+        await self._health.remote()
 
 
 def engine_options(values: Mapping[str, Any]) -> EngineOptions:

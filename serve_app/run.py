@@ -126,7 +126,7 @@ def _undeploy(config: ServeConfig) -> None:
     serve.shutdown()
 
 
-# --- the person at the terminal ----------------------------------------------------------------------------------------
+# --- the person at the terminal --------------------------------------------------------------------------------------
 
 
 class _Stopped(BaseException):

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, field_validator
 
 from sprint.card import Method
 from sprint.config import StrictModel, validate
-from sprint.errors import InputError, LLMTimeout, LLMUnavailable, SprintError
+from sprint.errors import ContextOverflow, InputError, LLMTimeout, LLMUnavailable, SprintError
 from sprint.types import Rollout, StopReason
 
 # Parameters of the OpenAI API that change nothing about an answer here, so that every client's defaults are welcome.
@@ -45,10 +45,10 @@ class SprintOptions(StrictModel):
 
     mode: Literal["auto", "parallel", "sequential"] | None = None
     dispatch: Literal["pipelined", "barrier"] | None = None
-    max_rounds: int | None = Field(None, ge=1, le=100)
-    max_prompts: int | None = Field(None, ge=1, le=256)
-    max_plan_tokens: int | None = Field(None, ge=1)
-    max_execution_tokens: int | None = Field(None, ge=1)
+    max_rounds: int | None = Field(default=None, ge=1, le=100)
+    max_prompts: int | None = Field(default=None, ge=1, le=256)
+    max_plan_tokens: int | None = Field(default=None, ge=1)
+    max_execution_tokens: int | None = Field(default=None, ge=1)
     events: bool = False
     timeline: bool = False
 
@@ -66,11 +66,11 @@ class ChatRequest(StrictModel):
 
     model: str = Field(min_length=1)
     messages: list[Any]
-    temperature: float | None = Field(None, ge=0, le=100)
-    top_p: float | None = Field(None, gt=0, le=1)
-    max_tokens: int | None = Field(None, ge=1)
-    max_completion_tokens: int | None = Field(None, ge=1)
-    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
+    temperature: float | None = Field(default=None, ge=0, le=100)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    max_tokens: int | None = Field(default=None, ge=1)
+    max_completion_tokens: int | None = Field(default=None, ge=1)
+    seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
     stream: bool = False
     stream_options: StreamOptions | None = None
     sprint: SprintOptions = SprintOptions()
@@ -234,7 +234,7 @@ def status_of(error: SprintError) -> int:
     """The HTTP status of an error."""
     if isinstance(error, UnknownModel):
         return 404
-    if isinstance(error, InputError):
+    if isinstance(error, InputError | ContextOverflow):
         return 400
     if isinstance(error, LLMTimeout):
         return 504

@@ -1,7 +1,7 @@
 """A rollout's events as OpenAI's streamed chunks. Pure: events in, JSON objects out.
 
-The law: all `reasoning_content` joined is the rollout's text, all `content` joined is its answer. Executions run side by
-side, so their text is sent when they are joined, in order; who wants to watch them asks for events.
+The law: all `reasoning_content` joined is the rollout's text, all `content` joined is its answer. Executions run side
+by side, so their text is sent when they are joined, in order; who wants to watch them asks for events.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Final answers: finding them in a model's text and saying whether two are the same.
+r"""Final answers: finding them in a model's text and saying whether two are the same.
 
-It knows LaTeX's habits (`\\boxed{…}`, `\\dfrac`, units, thousands separators) and that math-verify decides what plain
+It knows LaTeX's habits (`\boxed{…}`, `\dfrac`, units, thousands separators) and that math-verify decides what plain
 text cannot. It knows nothing of tasks, prompts or who wrote the text. Model text is parsed, never evaluated, and
 nothing here raises on any text.
 """
@@ -70,11 +70,15 @@ _THOUSANDS = re.compile(r"-?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?")
 _LETTER = re.compile(r"\(?([A-J])\)?")
 _CHOICE = re.compile(r"\(?([A-Ja-j])(?:\)?$|[).:]+(?=[^.]|$)|\)?\s+(?=\S))")
 _WORD = re.compile(r"[A-Za-z]{3,}")
+_SAFE = re.compile(r"\([a-z] ?[-+] ?[0-9]\)!|\\binom\{[0-9]{1,4}\}\{[0-9]{1,4}\}")
+_GIANT = re.compile(
+    r"\^\s*\{?\s*-?[0-9]{6}|\^\s*[0-9]+\s*\^|[)}]\s*\^\s*\{?\s*-?[0-9]{3}|[0-9]{5}\s*!|[!)}]\s*!|\\[dt]?binom"
+)
 _BASE = re.compile(r"[0-9A-F]+_\{?[0-9]+\}?")
 
 
 def normalise(answer: str) -> str:
-    """`answer` without what changes nothing: spacing, dollar signs, units, `\\dfrac`, a closing full stop."""
+    r"""`answer` without what changes nothing: spacing, dollar signs, units, `\dfrac`, a closing full stop."""
     text = re.sub(r",\s*\\!\s*", "", answer.strip().rstrip(".").replace("\u2212", "-"))
     text = _DROPPED.sub("", text.strip("$ ")).strip().rstrip(".")
     text = re.sub(_TEXT, r"\1", _UNIT.sub("", text))
@@ -114,14 +118,26 @@ def _squeezed(text: str) -> str:
 
 
 def _is_tame(text: str) -> bool:
-    """Whether sympy may see `text`: of modest size, no deep nesting, no tower of powers, no giant factorial."""
-    depth = 0
-    for char in text:
-        depth += (char in "({[") - (char in ")}]")
-        if depth > _MAX_NESTING:
-            return False
-    giant = re.search(r"\^\{?[^{}]*[0-9][^{}]*\^|\^\{?-?[0-9]{6}|[0-9]{5}\)*!|!!|!\)+!", text)
-    return len(text) <= _MAX_MATH_CHARS and giant is None
+    """Whether sympy may see `text`: of modest size, and nothing in it that would make a number of millions of digits.
+
+    Exact arithmetic on such a number cannot be interrupted, so it must not begin; slower things are left to the clock.
+    """
+    return len(text) <= _MAX_MATH_CHARS and not _GIANT.search(_SAFE.sub("", text)) and not _has_tower(text)
+
+
+def _has_tower(text: str) -> bool:
+    """Whether braces nest too deep, or a number is raised to a power inside an exponent."""
+    exponents: list[bool] = []
+    for i, char in enumerate(text):
+        if char in "({[":
+            exponents.append(text[:i].rstrip().endswith("^"))
+        elif char in ")}]" and exponents:
+            exponents.pop()
+        elif char == "^" and any(exponents) and text[:i].rstrip()[-1:] in tuple("0123456789)}"):
+            return True
+        if len(exponents) > _MAX_NESTING:
+            return True
+    return False
 
 
 def _same_mathematics(wanted: str, found: str) -> bool:

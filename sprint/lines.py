@@ -13,8 +13,11 @@ from collections.abc import Iterator
 # A formula is one line even where it spans several; the bound keeps a text full of unclosed brackets linear.
 _MATHS = r"\\\[(?:(?!\\\]|\n\s*\n).){0,1200}?\\\]|\\\((?:(?!\\\)|\n).){0,400}?\\\)|\$\$(?:(?!\$\$|\n\s*\n).){0,1200}?\$\$"
 _NEWLINES = r"[ \t]*\n\s*"
-_STOP = r"(?:\.\.\.+|…|[.?!]+)[\"'”’)\]*_]*"
-_BREAK = re.compile(rf"(?P<maths>{_MATHS})(?:{_NEWLINES})?|(?P<newline>{_NEWLINES})|(?P<stop>{_STOP})(?P<space>[ \t]+)", re.S)
+# Look-behinds let a run of spaces or stops be entered only at its start, so that long runs cost no more than their length.
+_STOP = r"(?<![.?!…])(?:\.\.\.+|…|[.?!]+)[\"'”’)\]*_]*"
+_BREAK = re.compile(
+    rf"(?P<maths>{_MATHS})(?:{_NEWLINES})?|(?P<newline>(?<![ \t]){_NEWLINES})|(?P<stop>{_STOP})(?P<space>\s+)", re.S
+)
 
 _ABBREVIATIONS = frozenset(
     "e.g i.e etc vs cf mr mrs ms dr prof st jr sr fig figs eq eqs approx resp ref sec ch vol al ed no nos pp inc ltd "
@@ -54,7 +57,7 @@ def _ends(text: str) -> Iterator[int]:
 def _cuts(text: str, start: int, match: re.Match[str]) -> bool:
     if match["maths"]:
         return "\n" in text[match.end("maths") : match.end()]
-    if match["newline"] is not None:
+    if match["newline"] is not None or "\n" in match["space"]:
         return True
     return _ends_sentence(text, start, match)
 

@@ -22,6 +22,7 @@ _SYMBOL = re.compile(  # a single letter that stands for something; "a", "A" and
     r"(?<![A-Za-z\\'’_{])(?:([B-HJ-Zb-z])|([aAI])(?=\s?[=+*/^(_\d])|(?<=[\d=+*/^(])([aAI]))(_\{?\w{1,3}\}?|\d(?!\d))?(?![A-Za-z'’])"
 )
 _VALUE = re.compile(r"[-+\d(\\A-Za-z][^ ]*(?: +[-+*/^] +[^ ]+)*")
+_RUN = re.compile(r"(?:(=|\b(?:gives|is|equals|get)\b)\s*)?((?<![\w)])[\w(][\w()+*/^-]{4,60})")
 _OPERATOR = re.compile(r"[-+*/^]|\\frac|\\sqrt")
 
 
@@ -141,15 +142,23 @@ class _StepReader:
         return len(number) > 1 and number not in self._trace.given
 
     def _read_expressions(self, line: str) -> None:
+        """Expressions that the step takes over, `2*(2-2b)` or `check (9+2)+4`, and those it arrives at, after `=`."""
+        for leads, run in _RUN.findall(line):
+            self._read_expression(_key(run), bool(leads))
         for inner in _INNER.findall(line):
-            key = _key(inner)
-            if _OPERATOR.search(key) and key not in self._own and key not in self._trace.question:
-                self._use("expression", key)
+            self._read_expression(_key(inner), False)
         for side in line.split("=")[1:]:
-            key = _key(side)
-            if 4 < len(key) <= 60 and _OPERATOR.search(key) and key not in self._trace.question:
-                self.found.produced["expression", key] = key
-                self._own.add(key)
+            self._read_expression(_key(side), True)
+
+    def _read_expression(self, key: str, is_result: bool) -> None:
+        known = key in self._own or key in self._trace.question
+        if known or not 4 < len(key) <= 60 or not (_OPERATOR.search(key) and any(char.isdigit() for char in key)):
+            return
+        if is_result:
+            self.found.produced["expression", key] = key
+            self._own.add(key)
+        else:
+            self._use("expression", key)
 
     def read_symbols(self, line: str, afresh: bool) -> None:
         """Symbols that an earlier step defined, "compare B with C", and those that this one brings up first."""

@@ -1,7 +1,7 @@
 """A scripted model, shipped with the product: it answers from a function of the prompt's text.
 
-For unit tests and for trying the protocol without weights. It honours the whole contract of the LLM seam (stop strings,
-limits, cancellation, a prefix cache in blocks) and records what it was asked. It knows no rounds.
+`calls` records what it was asked, `running` how many calls it is answering. For unit tests and for trying the protocol without weights. It honours the whole contract of the LLM seam (stop strings,
+limits, cancellation, a prefix cache in blocks). It knows no rounds.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class ScriptedLLM:
         self.block_tokens = block_tokens
         self.token_s = token_s
         self.calls: list[Call] = []
+        self.running = 0
         self._cache: set[int] = set()
 
     async def stream(
@@ -71,15 +72,18 @@ class ScriptedLLM:
         cached = self.block_tokens * (hits.index(False) if False in hits else len(hits))
         self._cache.update(blocks.keys + blocks.extend(call.prompt_ids[-1:]))
         said = self._say(call, min(sampling.max_tokens, room))
-        for start in range(0, len(said.ids), self.chunk_tokens):
-            await asyncio.sleep(self.token_s * self.chunk_tokens)
-            end = min(start + self.chunk_tokens, len(said.ids))
-            call.sampled_tokens = end
-            self._cache.update(blocks.extend(said.ids[start:end]))
-            last = end == len(said.ids)
-            call.finished = last
-            text = "".join(said.pieces[start:end])
-            yield Chunk(tuple(said.ids[start:end]), text, said.finish if last else None, cached)
+        self.running += 1
+        try:
+            for start in range(0, len(said.ids), self.chunk_tokens):
+                await asyncio.sleep(self.token_s * self.chunk_tokens)
+                end = min(start + self.chunk_tokens, len(said.ids))
+                call.sampled_tokens = end
+                self._cache.update(blocks.extend(said.ids[start:end]))
+                last = call.finished = end == len(said.ids)
+                text = "".join(said.pieces[start:end])
+                yield Chunk(tuple(said.ids[start:end]), text, said.finish if last else None, cached)
+        finally:
+            self.running -= 1
 
     def _say(self, call: Call, max_tokens: int) -> _Said:
         text = self.script(self.tokenizer.decode(call.prompt_ids))

@@ -38,7 +38,7 @@ class CountdownOptions(Options):
     """How many numbers, how large they and the target may be, and how many first moves the teacher shows at most."""
 
     num_numbers: int = bounded(3, 3, 6)
-    max_number: int = bounded(12, 3, 99)
+    max_number: int = bounded(20, 3, 99)
     max_target: int = bounded(99, 10, 999)
     max_branches: int = bounded(12, 2, 16)
 
