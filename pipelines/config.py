@@ -21,7 +21,7 @@ class CurateConfig(StrictModel):
     inputs: tuple[str, ...] = Field(min_length=1, description="JSONL or Parquet files, folders or globs")
     out: Path = Field(description="folder to write; must not exist, or be empty, unless `overwrite`")
     overwrite: bool = Field(False, description="replace the output of an earlier curation")
-    columns: dict[str, str] = Field(default_factory=dict, description="which column holds what, e.g. reasoning: thought")
+    columns: dict[str, str] = Field(default_factory=dict, description="column of a field, e.g. reasoning: thought")
     require_gold: bool = Field(True, description="drop rows without a gold answer to check against")
     annotator: Literal["rules"] = "rules"
     fold_lines: int = Field(FOLD_LINES, ge=0, description="executions of at most this many lines go into the plan")

@@ -20,7 +20,7 @@ from pipelines.config import CurateConfig
 from pipelines.report import write_report
 from pipelines.sets import COUNTS, Draft, check_target
 from pipelines.summary import CurationSummary, Tally, print_summary
-from sprint.curate import CurationOptions, Curated, curate_row, malformed
+from sprint.curate import Curated, CurationOptions, curate_row, malformed
 from sprint.errors import InputError
 from sprint.files import write_json
 from sprint.rules import RulesAnnotator
@@ -47,7 +47,8 @@ def curate(config: CurateConfig) -> CurationSummary:
             draft.add(row, where)
             tally.add(row)
         if tally.is_unreadable:
-            raise InputError(f"none of the {tally.num_rows} rows is readable; the first: {tally.first_detail}", field="inputs")
+            message = f"none of the {tally.num_rows} rows is readable; the first: {tally.first_detail}"
+            raise InputError(message, field="inputs")
         summary = tally.summary(config.out, time.monotonic() - began)
         write_json(draft.folder / COUNTS, summary.as_dict() | {"config": config.model_dump(mode="json")})
         write_report(draft.folder / "report.html", summary, tally.examples)
@@ -141,8 +142,8 @@ def _schema() -> Any:
 
     integers = {"num_lines", "num_steps", "num_rounds", "num_executions"}
     names = [*Curated.__slots__, "where"]
-    kinds = {name: pa.int32() if name in integers else pa.float64() if name == "ratio" else pa.string() for name in names}
-    return pa.schema(list(kinds.items()))
+    kinds = dict.fromkeys(integers, pa.int32()) | {"ratio": pa.float64()}
+    return pa.schema([(name, kinds.get(name, pa.string())) for name in names])
 
 
 @contextmanager

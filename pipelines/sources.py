@@ -1,4 +1,4 @@
-"""Finds the rows of JSONL and Parquet inputs without holding them: shards that tasks read by themselves, in a fixed order.
+"""Finds the rows of JSONL and Parquet inputs without holding them: shards, in a fixed order, that tasks read.
 
 Knows files and rows, not what the rows mean. A row that cannot be read is still a row: it carries the file, the line
 and what is wrong. Paths must be readable on every node.
@@ -21,7 +21,7 @@ _MAX_LINE_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Rows `first_row`..`first_row + num_rows - 1` (from 1) of one file; `offset` is where a JSONL shard starts, in bytes."""
+    """`num_rows` rows of one file from `first_row` (from 1); `offset` is where a JSONL shard starts, in bytes."""
 
     path: str
     first_row: int

@@ -97,7 +97,8 @@ class Tally:
         ratio, num_rounds, num_executions = (total / max(num_kept, 1) for total in self._sums)
         dropped = {reason: self._reasons[reason] for reason in DropReason if self._reasons[reason]}
         ratios = dict(sorted(self._ratios.items()))
-        return CurationSummary(out, self.num_rows, num_kept, dropped, ratios, ratio, num_rounds, num_executions, seconds)
+        means = (ratio, num_rounds, num_executions)
+        return CurationSummary(out, self.num_rows, num_kept, dropped, ratios, *means, seconds)
 
 
 def print_summary(summary: CurationSummary) -> None:

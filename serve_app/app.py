@@ -41,7 +41,7 @@ def application(config: AppConfig) -> Application:
 
 
 def engine_args(config: AppConfig, context_tokens: int) -> dict[str, Any]:
-    """vLLM's engine arguments, the config's own last."""
+    """The engine arguments for vLLM, the config's own last."""
     args: dict[str, Any] = {
         "model": str(config.model.resolve()),
         "max_model_len": context_tokens,

@@ -5,14 +5,16 @@ It knows the order of starting and stopping. Ray is imported after everything th
 
 from __future__ import annotations
 
+import io
 import logging
 import os
+import re
 import signal
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout, suppress
 from types import FrameType
 from typing import Any
 
@@ -22,6 +24,8 @@ from sprint.errors import ConfigError, LLMUnavailable
 from sprint.files import write_text
 
 APP_NAME = "sprint"
+POLL_S = 0.2
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 OBJECT_STORE_BYTES = 128 << 20  # messages are small; the default would take a third of the memory
 
 
@@ -32,19 +36,21 @@ def serve(config: ServeConfig) -> None:
     LLMUnavailable when the engine does not start.
     """
     started_at = time.monotonic()
-    _check(config)
-    with _stop_signal() as stop, running(config):
+    with _stop_signal() as stop, suppress(_Stopped), running(config, stop):
         _say_ready(config, time.monotonic() - started_at)
         stop.wait()
 
 
 @contextmanager
-def running(config: ServeConfig) -> Iterator[str]:
-    """The served application, as its URL, for as long as the block runs."""
+def running(config: ServeConfig, stop: threading.Event | None = None) -> Iterator[str]:
+    """The served application, as its URL, for as long as the block runs.
+
+    `stop` gives up the start when it is set; the block is then not run. Raises like `serve`.
+    """
     _check(config)
     with _ray(config):
         try:
-            _deploy(config)
+            _deploy(config, stop or threading.Event())
             yield url(config)
         finally:
             _undeploy(config)
@@ -84,11 +90,22 @@ def _ray(config: ServeConfig) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    ray.init(logging_level=logging.ERROR, log_to_driver=False, **_cluster(config))
     try:
+        with _kept_signal_handlers():
+            ray.init(logging_level=logging.ERROR, log_to_driver=False, **_cluster(config))
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _kept_signal_handlers() -> Iterator[None]:
+    """Ray puts a handler of its own in place of ours."""
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    yield
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _cluster(config: ServeConfig) -> dict[str, Any]:
@@ -102,20 +119,39 @@ def _cluster(config: ServeConfig) -> dict[str, Any]:
     }
 
 
-def _deploy(config: ServeConfig) -> None:
+def _deploy(config: ServeConfig, stop: threading.Event) -> None:
     """Start the application and wait until it answers."""
     from ray import serve
 
     from serve_app.app import application
 
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
-    serve.start(http_options={"host": config.host, "port": config.port, "location": "HeadOnly"})
-    try:
-        serve.run(application(config), name=APP_NAME, route_prefix="/")
-    except RuntimeError as error:
-        raise LLMUnavailable(f"the model could not be served: {' '.join(str(error).split())}") from error
+    serve.start(proxy_location="HeadOnly", http_options={"host": config.host, "port": config.port})
+    target = serve.RunTarget(application(config), name=APP_NAME, route_prefix="/")
+    serve.run_many([target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
+    while not _is_running():
+        if stop.wait(POLL_S):
+            raise _Stopped
     if config.ready_file:
         write_text(config.ready_file, url(config) + "\n")
+
+
+def _is_running() -> bool:
+    """Whether every part of the application runs. Raises LLMUnavailable when one cannot."""
+    from ray import serve
+
+    app = serve.status().applications.get(APP_NAME)
+    if app is not None and app.status == "DEPLOY_FAILED":
+        raise LLMUnavailable(f"the model could not be served: {_reason(app)}")
+    return app is not None and app.status == "RUNNING"
+
+
+def _reason(app: Any) -> str:
+    """The end of the traceback of the part that failed, where there is one."""
+    messages: list[str] = [app.message, *(deployment.message for deployment in app.deployments.values())]
+    lines = [line.strip() for message in messages for line in message.splitlines() if line.strip()]
+    causes = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
+    return (causes or lines or ["no reason was given"])[-1]
 
 
 def _undeploy(config: ServeConfig) -> None:
@@ -123,25 +159,26 @@ def _undeploy(config: ServeConfig) -> None:
 
     if config.ready_file:
         config.ready_file.unlink(missing_ok=True)
-    serve.shutdown()
+    with redirect_stdout(io.StringIO()):  # Ray's raylet reports that its controller ended, which is what we want
+        serve.shutdown()
 
 
 # --- the person at the terminal --------------------------------------------------------------------------------------
 
 
-class _Stopped(BaseException):
-    """A signal arrived while things were still starting."""
+class _Stopped(Exception):
+    """The start was given up because a signal asked for it."""
 
 
 @contextmanager
 def _stop_signal() -> Iterator[threading.Event]:
-    """An event set by SIGINT or SIGTERM; a second signal ends at once."""
+    """An event that SIGINT and SIGTERM set. Nothing is interrupted: Ray does not survive that everywhere."""
     stop = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         stop.set()
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, on_signal) for number in STOP_SIGNALS}
     try:
         yield stop
     finally:

@@ -16,6 +16,7 @@ from sprint.errors import ContextOverflow, LLMError, LLMUnavailable
 from sprint.llm import Chunk, FinishReason, Sampling
 
 FLUSH_S = 0.02  # while chunks are gathered, text is sent on at least this often
+SHUTDOWN_S = 1.0  # after that the engine's process is killed: it holds nothing worth saving
 LEAST_CHUNK_TOKENS = 8  # a message to another process costs more than a small model's token
 
 # The engine runs in a process of its own and inherits these from the replica.
@@ -78,7 +79,7 @@ class VLLMServer:
     def __del__(self) -> None:
         engine = getattr(self, "_engine", None)
         if engine is not None:
-            engine.shutdown()
+            engine.shutdown(timeout=SHUTDOWN_S)
 
     @property
     def _by_priority(self) -> bool:
@@ -143,7 +144,7 @@ def vllm_params(sampling: Sampling) -> Any:
 
 
 def _finish_reason(reason: str, stop: str | int | None) -> FinishReason:
-    """vLLM says `stop` for both: a stop string is named, an end-of-sequence id is None or a number."""
+    """Tells apart what vLLM calls `stop`: a stop string is named, an end-of-sequence id is None or a number."""
     if reason == "length":
         return FinishReason.LENGTH
     if reason == "stop":

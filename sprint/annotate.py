@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from sprint import dag, lines
-from sprint.discourse import plan_instruction
+from sprint import dag
+from sprint.discourse import plan_instruction, says_no_more
 from sprint.errors import InputError
 from sprint.types import Annotation, DropReason, LineRange, Step, StepLines
 
@@ -78,17 +78,13 @@ def _parts(step: StepLines) -> list[LineRange]:
     return [part for part in (step.plan, step.execution, step.comment) if part is not None]
 
 
-def _step(
-    index: int, step: StepLines, parents: Sequence[int], trace_lines: Sequence[str], fold_lines: int
-) -> Step:
+def _step(index: int, step: StepLines, parents: Sequence[int], trace_lines: Sequence[str], fold_lines: int) -> Step:
     plan, execution, comment = (_text(part, trace_lines) for part in (step.plan, step.execution, step.comment))
     kept = tuple(dict.fromkeys(parents))
-    own = plan_instruction(plan)
-    instruction = " ".join(step.instruction.split()) or own
+    instruction = " ".join(step.instruction.split()) or plan_instruction(plan)
     if step.execution is None or len(step.execution) <= fold_lines or not execution or not instruction:
         return Step(index, _join(plan, execution, comment), parents=kept)
-    said_by_prompt = instruction == own and len(lines.split(plan)) == 1
-    return Step(index, "" if said_by_prompt else plan, _join(execution, comment), instruction, kept)
+    return Step(index, "" if says_no_more(plan, instruction) else plan, _join(execution, comment), instruction, kept)
 
 
 def _text(part: LineRange | None, trace_lines: Sequence[str]) -> str:

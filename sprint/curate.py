@@ -73,12 +73,12 @@ class _Dropped(Exception):
         self.reason, self.detail = reason, detail
 
 
-def curate_row(row: Mapping[str, Any], annotator: Annotator, options: CurationOptions, fallback_id: str = "") -> Curated:
-    """What becomes of one row. `fallback_id` names a row that is too malformed to have an id."""
+def curate_row(row: Mapping[str, Any], annotator: Annotator, options: CurationOptions) -> Curated:
+    """What becomes of one row."""
     try:
         trace = read_trace(row, options.columns)
     except _Dropped as dropped:
-        return malformed(_text_or_empty(row, "id", options.columns) or fallback_id, dropped.detail)
+        return malformed(_id_or_empty(row, options.columns), dropped.detail)
     try:
         _check(trace, options)
         return _curate(trace, annotator, options)
@@ -88,7 +88,12 @@ def curate_row(row: Mapping[str, Any], annotator: Annotator, options: CurationOp
 
 def malformed(id: str, detail: str) -> Curated:
     """A row that could not be read at all."""
-    return Curated(id, reason=DropReason.MALFORMED_ROW, detail=detail)
+    return Curated(_writable(id), reason=DropReason.MALFORMED_ROW, detail=_writable(detail))
+
+
+def _writable(text: str) -> str:
+    """The text with a question mark for each half of a surrogate pair, which no file can hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def digest(trace: Trace) -> str:
@@ -108,11 +113,13 @@ def read_trace(row: Mapping[str, Any], columns: Mapping[str, str] | None = None)
     closed = _value(row, "closed", names)
     if question is None or (reasoning is None and response is None):
         wanted = "question" if question is None else "reasoning"
-        raise _Dropped(DropReason.MALFORMED_ROW, f"no {wanted} column; found {', '.join(sorted(map(str, row))) or 'none'}")
+        listed = ", ".join(sorted(map(str, row))) or "none"
+        raise _Dropped(DropReason.MALFORMED_ROW, f"no {wanted} column; found: {listed}")
     if closed is not None and not isinstance(closed, bool):
         raise _Dropped(DropReason.MALFORMED_ROW, f"'closed' is {closed!r}, expected true or false")
     if reasoning is None:
         reasoning, response, closed = _split_think(response or "", closed)
+    reasoning = reasoning.strip().removeprefix("<think>").removesuffix("</think>")
     trace = Trace(
         _text(row, "id", names) or "",
         question.strip(),
@@ -147,11 +154,13 @@ def _text(row: Mapping[str, Any], name: str, columns: Mapping[str, str]) -> str 
         return str(value)
     if value is not None and not isinstance(value, str):
         raise _Dropped(DropReason.MALFORMED_ROW, f"'{name}' is a {type(value).__name__}, expected text")
+    if value is not None and _writable(value) != value:
+        raise _Dropped(DropReason.MALFORMED_ROW, f"'{name}' holds half a surrogate pair, which is not text")
     return value
 
 
-def _text_or_empty(row: Mapping[str, Any], name: str, columns: Mapping[str, str]) -> str:
-    value = _value(row, name, columns)
+def _id_or_empty(row: Mapping[str, Any], columns: Mapping[str, str]) -> str:
+    value = _value(row, "id", columns)
     return value if isinstance(value, str) else ""
 
 
@@ -247,4 +256,4 @@ def body_of(trace: Trace) -> str:
 
 
 def _drop(trace: Trace, reason: DropReason, detail: str) -> Curated:
-    return Curated(trace.id, trace.question, trace.answer, reason, detail, digest(trace), trace.reasoning)
+    return Curated(trace.id, trace.question, trace.answer, reason, _writable(detail), digest(trace))

@@ -30,7 +30,8 @@ def ancestors(parents: Parents) -> tuple[frozenset[int], ...]:
 
 def longest_path(parents: Parents, weights: Sequence[int]) -> int:
     """The heaviest chain of dependent steps, each step counting its weight: 1 for an executed step gives the least
-    number of rounds, its tokens the least sequential tokens."""
+    number of rounds, its tokens the least sequential tokens.
+    """
     heaviest: list[int] = []
     for of_step, weight in zip(parents, weights, strict=True):
         heaviest.append(weight + max((heaviest[parent - 1] for parent in of_step), default=0))

@@ -1,4 +1,4 @@
-"""Reads the turns of phrase of a thought: where a new step opens, which sentences only plan, what hangs on what went before.
+"""Reads the turns of phrase of a thought: where a step opens, which sentences only plan, what hangs on the line before.
 
 English only, and by word lists: what R1-type traces say ("Let me…", "Wait, …", "Alternatively, …"). Knows nothing of
 quantities or of the other lines of the trace.
@@ -18,46 +18,72 @@ class Opening(StrEnum):
     NONE = "none"  # it goes on with what was being done
     TASK = "task"  # it says what to do next: "Let me work out A."
     CHECK = "check"  # another way, or a check: stands on the quantities it names and on nothing else
-    RETURN = "return"  # it takes up the line before: "Wait", "But", "So", "Therefore"
+    RETURN = "return"  # it reconsiders what stands before: "Wait", "But", "Actually"
+    RESULT = "result"  # it concludes: "So", "Therefore", "Thus"
     HEADING = "heading"  # a heading, a case, a numbered part
 
 
 _FILLER = r"(?:(?:okay|ok|alright|all right|hmm+|well|yeah|yes|right|oh|ah|great|perfect|good|and)\b[ ,.:!—-]*)"
-_RETURN = r"(?:(?:wait|but|so|therefore|thus|hence|actually|hold on|however|no)\b[ ,.:!—-]*(?:a (?:second|minute|moment)\b[ ,.]*)?)"
+_RECONSIDER = r"(?:(?:wait|but|actually|hold on|however|no)\b[ ,.:!—-]*(?:a (?:second|minute|moment)\b[ ,.]*)?)"
+_RETURN = rf"(?:{_RECONSIDER}|(?:so|therefore|thus|hence)\b[ ,:—-]*)"
 _ORDER = (
     r"(?:(?:(?:now|next|then|finally|lastly|similarly)\b[ ,.:—-]*)"
     r"|(?:(?:first|second|third|fourth)(?:ly)?(?: of all)?|to start|to begin(?: with)?|step \d+)[,:] *)"
 )
-_CHECK = r"(?:(?:alternatively|another (?:way|approach|method)|as a check|just to (?:be|make|double)|to (?:double[- ]?check|verify|confirm|be (?:thorough|sure|safe)))\b)"
+_CHECK = (
+    r"(?:(?:alternatively|another (?:way|approach|method)|as a check|just to (?:be|make|double)|"
+    r"to (?:double[- ]?check|verify|confirm|be (?:thorough|sure|safe)))\b)"
+)
 _INTENT = (
     r"(?:(?:let me|let['’]s|let us|i['’]ll|i will|i['’]m going to|we['’]ll|"
     r"(?:maybe |perhaps |so )?(?:i|we) (?:(?:need|have|want) to|should|can|could|might|must))"
-    r"(?: (?:now|first|just|also|then|next|try(?: to)?|start by|begin by|go ahead and|see if i can))*)"
+    r"(?: (?:now|first|just|also|then|next|try to|start by|begin by|go ahead and|see if i can))*)"
 )
-_CHECKING = r"(?:double[- ]?check|verify|check|confirm|re-?check|recheck|make sure|test|another (?:way|approach|method)|re-?(?:calculate|compute|examine|do))"
+_CHECKING = (
+    r"(?:double[- ]?check|verify|confirm|re-?check|make sure|another (?:way|approach|method)|"
+    r"re-?(?:calculate|compute|examine|do)|"
+    r"check (?:again|my|this|that|it|if (?:this|that|it)|the (?:answer|result|solution|calculation)))"
+)
 
 _LEAD = re.compile(rf"\s*(?:{_FILLER}|{_RETURN}|{_ORDER})*", re.I)
 _RETURNS = re.compile(rf"\s*(?:{_FILLER})*{_RETURN}", re.I)
+_RECONSIDERS = re.compile(rf"\s*(?:{_FILLER})*{_RECONSIDER}", re.I)
 _ORDERED = re.compile(rf"\s*(?:{_FILLER}|{_RETURN})*{_ORDER}", re.I)
 _INTENDS = re.compile(rf"{_INTENT}\b", re.I)
 _CHECKS = re.compile(rf"{_CHECK}|{_INTENT}[^.?!=]{{0,60}}?\b{_CHECKING}\b", re.I)
-_HEADS = re.compile(r"\s*(?:\*\*[^*\n]{1,80}\*\*|#{1,4} |(?:\*\*)?(?:case|step|part|option|method|approach|possibility) \w{1,3}\b)", re.I)
+_HEADS = re.compile(
+    r"\s*(?:\*\*[^*\n]{1,80}\*\*|#{1,4} |(?:\*\*)?(?:case|step|part|option|method|approach|possibility) \w{1,3}\b|"
+    r"(?:first|second|third|fourth|last) (?:method|approach|way|case|option)\b)",
+    re.I,
+)
 _PURPOSE = re.compile(r"(?:to|for) (?!example|instance)[a-z]+[^.?!=]{0,80},\s*(?:i|we|let)\b", re.I)
 _NOT_A_VERB = re.compile(
     r"(?:i|we|you|he|she|it|they|the|a|an|this|that|these|those|there|for|if|since|because|when|what|how|my|our|is|are|"
-    r"in|on|at|of|as|with|from|by|both|each|all|only|not|does|do|did|both|substituting|plugging|adding|looking)\b",
+    r"in|on|at|of|as|with|from|by|both|each|all|only|not|does|do|did|no|another|every|what|term|terms|step|part|row|column|case|question|digit|number|point|one|possible|\w+ing|\w+ly)\b",
     re.I,
 )
 _WORD = re.compile(r"[a-z]{2,}\b")
 _BACKWARD = re.compile(
-    r"\b(?:this|these|those|it|them|that|the (?:result|results|above|previous|last|same|expression|equation|equations|formula)|"
-    r"above|previous|earlier|everything|(?:i|we) (?:have|know|found|got|calculated|computed)|combin\w+|substitut\w+|plug\w*|put\w* together)\b",
+    r"\b(?:this|these|those|it|them|that|the (?:results?|above|previous|last|same|expression|equations?|formula)|"
+    r"above|previous|earlier|everything|(?:i|we) (?:have|know|found|got|calculated|computed)|"
+    r"combin\w+|substitut\w+|plug\w*|put\w* together)\b",
     re.I,
 )
 _INSTRUCTION_LEAD = re.compile(
-    rf"\s*(?:{_FILLER}|{_RETURN}|{_ORDER}|(?:alternatively|maybe|perhaps)\b[ ,]*|just to [^.,]{{3,60}}, *)*(?:{_INTENT}\s+)?", re.I
+    rf"\s*(?:{_FILLER}|{_RETURN}|{_ORDER}|(?:alternatively|maybe|perhaps)\b[ ,]*|just to [^.,]{{3,60}}, *)*"
+    rf"(?:{_INTENT}\s+)?",
+    re.I,
 )
-_VAGUE = re.compile(r"(?:see|think|try|do|check|consider|start|recap|go|visualize|figure|write)?\W*(?:\w+\W*)?", re.I)
+_VAGUE = re.compile(  # "Let me see.", "Let's think about this.", "Let me compute that:"
+    r"(?:(?:see|think|try|do|go|recap|figure|start|visualize)(?: \w+)?(?: \w+)?|"
+    r"think about (?:how|what|this|it).{0,60}|"
+    r"\w+ (?:this|that|it|them)(?: (?:out|down|up))?(?: step by step)?)?\W*",
+    re.I,
+)
+
+
+_LONG_INSTRUCTION = 160  # characters
+_CLAUSE = re.compile(r"(.{20,}?)(?:[:;]| because| so that|, (?:but|so|since|which|where|and))\s", re.I)
 
 
 def opening(line: str) -> Opening:
@@ -67,9 +93,13 @@ def opening(line: str) -> Opening:
     rest = line[_LEAD.match(line).end() :]  # type: ignore[union-attr]
     if _CHECKS.match(rest):
         return Opening.CHECK
+    if _VAGUE.fullmatch(bare_instruction(rest)):
+        return Opening.NONE
     if _INTENDS.match(rest) or _PURPOSE.match(rest) or _orders(line, rest):
         return Opening.TASK
-    return Opening.RETURN if _RETURNS.match(line) else Opening.NONE
+    if _RECONSIDERS.match(line):
+        return Opening.RETURN
+    return Opening.RESULT if _RETURNS.match(line) else Opening.NONE
 
 
 def _orders(line: str, rest: str) -> bool:
@@ -103,8 +133,18 @@ def bare_instruction(sentence: str) -> str:
 def plan_instruction(plan: str) -> str:
     """The instruction that a plan gives: its last sentence, or the last that is not as vague as "Let me see".
 
-    `""` for an empty plan.
+    Of a long sentence, its first clause. `""` for an empty plan.
     """
     found = [bare_instruction(line) for line in split(plan) if line.strip()]
     clear = [instruction for instruction in found if not _VAGUE.fullmatch(instruction)]
-    return (clear or found or [""])[-1]
+    return _shortened((clear or found or [""])[-1])
+
+
+def _shortened(instruction: str) -> str:
+    clause = _CLAUSE.match(instruction) if len(instruction) > _LONG_INSTRUCTION else None
+    return clause[1] if clause else instruction
+
+
+def says_no_more(plan: str, instruction: str) -> bool:
+    """Whether the plan is one sentence and the instruction is all of it, markers aside."""
+    return len(split(plan)) == 1 and bare_instruction(plan) == instruction

@@ -1,4 +1,4 @@
-r"""Cuts a thought into lines: sentences and newline-delimited pieces, which annotators name by number (paper §3.2, A.2).
+r"""Cuts a thought into lines, sentences and newline-delimited pieces, that annotators name by number (paper §3.2, A.2).
 
 Law: `"".join(split(text)) == text`. White space stays with the line before it, so a line says by itself whether a new
 line or a new paragraph follows. Numbers (3.14, "1. First"), abbreviations, acronyms, ellipses, factorials and display
@@ -11,17 +11,23 @@ import re
 from collections.abc import Iterator
 
 # A formula is one line even where it spans several; the bound keeps a text full of unclosed brackets linear.
-_MATHS = r"\\\[(?:(?!\\\]|\n\s*\n).){0,1200}?\\\]|\\\((?:(?!\\\)|\n).){0,400}?\\\)|\$\$(?:(?!\$\$|\n\s*\n).){0,1200}?\$\$"
+_MATHS = (
+    r"\\\[(?:(?!\\\]|\n\s*\n).){0,1200}?\\\]|\\\((?:(?!\\\)|\n).){0,400}?\\\)|"
+    r"\$\$(?:(?!\$\$|\n\s*\n).){0,1200}?\$\$"
+)
 _NEWLINES = r"[ \t]*\n\s*"
-# Look-behinds let a run of spaces or stops be entered only at its start, so that long runs cost no more than their length.
+# Look-behinds let a run of spaces or stops be entered only at its start, so that a run costs no more than its length.
 _STOP = r"(?<![.?!…])(?:\.\.\.+|…|[.?!]+)[\"'”’)\]*_]*"
 _BREAK = re.compile(
     rf"(?P<maths>{_MATHS})(?:{_NEWLINES})?|(?P<newline>(?<![ \t]){_NEWLINES})|(?P<stop>{_STOP})(?P<space>\s+)", re.S
 )
 
+# Abbreviations after which a sentence goes on, and those that may as well end one: then a capital letter decides.
 _ABBREVIATIONS = frozenset(
-    "e.g i.e etc vs cf mr mrs ms dr prof st jr sr fig figs eq eqs approx resp ref sec ch vol al ed no nos pp inc ltd "
-    "co ph.d m.sc b.sc a.m p.m u.s u.k sq ft in.lb w.r.t wlog w.l.o.g s.t q.e.d".split()
+    ["e.g", "i.e", "vs", "cf", "mr", "mrs", "ms", "dr", "prof", "st", "fig", "figs", "eq", "eqs", "resp", "ph.d"]
+)
+_MAY_END = frozenset(
+    ["etc", "no", "nos", "approx", "sq", "ft", "al", "inc", "ltd", "co", "jr", "sr", "a.m", "p.m", "pp"]
 )
 _WORD_BEFORE = re.compile(r"[A-Za-z](?:[A-Za-z.]*[A-Za-z])?$")
 _LIST_NUMBER = re.compile(r"[\s*_#>-]*(?:\d{1,3}|[A-Za-z]|[ivx]{2,4})$")
@@ -66,11 +72,11 @@ def _ends_sentence(text: str, start: int, match: re.Match[str]) -> bool:
     """Whether a full stop, question or exclamation mark followed by a space really ends a sentence."""
     stop, at = match["stop"].rstrip("\"'”’)]*_"), match.start()
     following = text[match.end() : match.end() + 1]
-    if stop in ("…",) or stop.startswith(".."):
+    if stop == "…" or stop.startswith(".."):
         return False
     if stop == "!" and _factorial(text, at, following):
         return False
-    return stop != "." or not _protected(text, start, at)
+    return stop != "." or not _protected(text, start, at, following)
 
 
 def _factorial(text: str, at: int, following: str) -> bool:
@@ -78,9 +84,13 @@ def _factorial(text: str, at: int, following: str) -> bool:
     return (before.isdigit() or before in ")}n") and not following.isupper()
 
 
-def _protected(text: str, start: int, at: int) -> bool:
+def _protected(text: str, start: int, at: int, following: str) -> bool:
     """Whether the full stop at `at` belongs to a list number, an abbreviation or an acronym."""
     if at - start <= 12 and _LIST_NUMBER.match(text[start:at]):
         return True
     word = _WORD_BEFORE.search(text[max(start, at - _LONGEST_WORD) : at])
-    return word is not None and (word[0].lower() in _ABBREVIATIONS or _ACRONYM.match(word[0]) is not None)
+    if word is None:
+        return False
+    if word[0].lower() in _MAY_END:
+        return not following.isupper()
+    return word[0].lower() in _ABBREVIATIONS or _ACRONYM.match(word[0]) is not None

@@ -14,12 +14,20 @@ _NUMBER = r"\d+(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
 _NUMBERS = re.compile(rf"(?<![A-Za-z_\d.]){_NUMBER}(?![A-Za-z_\d])")
 _TEX_NOISE = re.compile(r"\\(?:left|right|,|;|!|quad|qquad|\(|\)|\[|\]|displaystyle|cdot|times)|\$|\*\*")
 _EQUALS = r"\s*(?:=|\bis\b|\bequals\b|\bare\b)\s*"
-_LABELLED = re.compile(rf"(?<![A-Za-z\\_\d^/+*-])([A-Za-z](?:_\{{?\w{{1,3}}\}}?|\d|')?){_EQUALS}([^\s,;=.](?:[^,;=\n.]|\.\d){{0,60}})")
-_RESULT = re.compile(rf"(?:=|\b(?:is|are|equals|gives|get|becomes|makes|have|leaves|yields)\b)\s*(?:\w+\s)?(-?(?:{_NUMBER}))(?![A-Za-z_\d]|\s*[-+*/^])")
+_LABELLED = re.compile(
+    rf"(?<![A-Za-z\\_\d^/+*-])([A-Za-z](?:_\{{?\w{{1,3}}\}}?|\d|')?){_EQUALS}"
+    r"([^\s,;=.](?:[^,;=\n.]|\.\d){0,60})"
+)
+_RESULT = re.compile(
+    r"(?:=|\b(?:equals|gives|get|becomes|makes|have|leaves|yields)\b|^\s*(?:so|thus|therefore)\b,?|"
+    rf"(?P<stated>\b(?:is|are)\b))\s*(?:\w{{1,30}}\s)?(-?(?:{_NUMBER}))(?![A-Za-z_\d]|\s*[-+*/^])",
+    re.I,
+)
 _CONCLUDES = re.compile(r"\s*(?:so|thus|therefore|hence|which (?:gives|means)|then)\b", re.I)
 _INNER = re.compile(r"\(([^()]{5,60})\)")
-_SYMBOL = re.compile(  # a single letter that stands for something; "a", "A" and "I" are words unless maths is beside them
-    r"(?<![A-Za-z\\'’_{])(?:([B-HJ-Zb-z])|([aAI])(?=\s?[=+*/^(_\d])|(?<=[\d=+*/^(])([aAI]))(_\{?\w{1,3}\}?|\d(?!\d))?(?![A-Za-z'’])"
+_SYMBOL = re.compile(  # a single letter that stands for something; "a", "A" and "I" are words unless beside maths
+    r"(?<![A-Za-z\\'’_{])(?:([B-HJ-Zb-z])|([aAI])(?=\s?[=+*/^(_\d])|(?<=[\d=+*/^(])([aAI]))"
+    r"(_\{?\w{1,3}\}?|\d(?!\d))?(?![A-Za-z'’])"
 )
 _VALUE = re.compile(r"[-+\d(\\A-Za-z][^ ]*(?: +[-+*/^] +[^ ]+)*")
 _RUN = re.compile(r"(?:(=|\b(?:gives|is|equals|get)\b)\s*)?((?<![\w)])[\w(][\w()+*/^-]{4,60})")
@@ -34,12 +42,14 @@ class Quantities:
     """What one step has to do with numbers. `used` holds keys in order of first use, `produced` those it leaves behind.
 
     Keys are `("label", "A")`, `("number", "9")` and `("expression", "2-2b")`. `mentions` says whether the step names
-    any number at all.
+    any number at all, `loose` whether it stands on a small one that the question does not give: it came from somewhere,
+    but a digit does not say from where.
     """
 
     used: dict[Key, None] = field(default_factory=dict)
     produced: dict[Key, str] = field(default_factory=dict)
     mentions: bool = False
+    loose: bool = False
 
 
 def plain(text: str) -> str:
@@ -78,6 +88,7 @@ class Reader:
         self.question = _key(plain(question))
         self.symbols = frozenset(symbols(question))
         self.values: dict[str, str] = {}
+        self.results: set[str] = set()
 
     def read(self, step_lines: Sequence[str], afresh: bool = False) -> Quantities:
         """The quantities of the next step, its lines in order.
@@ -85,22 +96,23 @@ class Reader:
         A step that starts `afresh` (another way, a check) works out again what others have found, so naming a symbol
         does not make it depend on them; taking over a value does.
         """
-        step = _StepReader(self)
+        step = _StepReader(self, afresh)
         texts = [plain(line) for line in step_lines]
         for text in texts:
             step.read(text)
         for text in texts:
-            step.read_symbols(text, afresh)
+            step.read_symbols(text)
         self.values |= {name: value for (kind, name), value in step.found.produced.items() if kind == "label"}
+        self.results |= {name for kind, name in step.found.produced if kind == "number"}
         return step.found
 
 
 class _StepReader:
     """Reads one step. What the step itself brought up is no dependency when it comes up again."""
 
-    def __init__(self, trace: Reader) -> None:
+    def __init__(self, trace: Reader, afresh: bool) -> None:
         self.found = Quantities()
-        self._trace = trace
+        self._trace, self._afresh = trace, afresh
         self._own: set[str] = set()  # numbers, values and expressions that the step has named so far
         self._restated: set[str] = set()  # values that it took over from earlier steps
         self._labels: set[str] = set()  # labels that it gave a value itself
@@ -123,23 +135,27 @@ class _StepReader:
         self._labels.add(label)
 
     def _read_numbers(self, line: str) -> None:
-        results = {match.start(1) for match in _RESULT.finditer(line)}
+        results = {match.start(2): match["stated"] is not None for match in _RESULT.finditer(line)}
+        first = True
         for match in _NUMBERS.finditer(line):
             number = _canonical(match[0])
             self.found.mentions = True
-            if number not in self._own and number not in self._restated and self._distinctive(number):
-                self._new_number(number, bool(results & {match.start(), match.start() - 1}))
+            if number not in self._own and number not in self._restated and number not in self._trace.given:
+                stated = results.get(match.start(), results.get(match.start() - 1))
+                # "The speed is 30" recalls an earlier 30; "8 squared is 64" and "= 64" work it out.
+                recalled = stated and first and not self._afresh and number in self._trace.results
+                self._new_number(number, stated is not None and not recalled, _stands_alone(line, match))
             self._own.add(number)
+            first = False
 
-    def _new_number(self, number: str, is_result: bool) -> None:
-        if is_result:
+    def _new_number(self, number: str, is_result: bool, counts: bool) -> None:
+        """A number that neither the question nor this step has named. Digits are everywhere, so they name nothing."""
+        if len(number) == 1:
+            self.found.loose |= counts and not is_result and number > "2"
+        elif is_result:
             self.found.produced["number", number] = number
         else:
             self._use("number", number)
-
-    def _distinctive(self, number: str) -> bool:
-        """Whether a bare number says where it comes from: digits and the question's numbers are everywhere."""
-        return len(number) > 1 and number not in self._trace.given
 
     def _read_expressions(self, line: str) -> None:
         """Expressions that the step takes over, `2*(2-2b)` or `check (9+2)+4`, and those it arrives at, after `=`."""
@@ -160,7 +176,7 @@ class _StepReader:
         else:
             self._use("expression", key)
 
-    def read_symbols(self, line: str, afresh: bool) -> None:
+    def read_symbols(self, line: str) -> None:
         """Symbols that an earlier step defined, "compare B with C", and those that this one brings up first."""
         for symbol in symbols(line):
             if symbol in self._labels:
@@ -168,12 +184,18 @@ class _StepReader:
             if symbol not in self._trace.values:
                 if symbol not in self._trace.symbols:
                     self.found.produced["label", symbol] = ""
-            elif not afresh:
+            elif not self._afresh:
                 self._use("label", symbol)
                 self.found.mentions = True
 
     def _use(self, kind: str, name: str) -> None:
         self.found.used[kind, name] = None
+
+
+def _stands_alone(line: str, number: re.Match[str]) -> bool:
+    """Whether a number is a quantity rather than an exponent, an index or the number of a list item."""
+    before = line[max(0, number.start() - 2) : number.start()]
+    return bool(before.strip()) and not before.endswith(("^", "_", "^{", "_{")) and line[number.end() :][:2] != ". "
 
 
 def _value(right: str) -> str:

@@ -18,6 +18,7 @@ from sprint.quantities import Quantities, Reader
 from sprint.types import Annotation, DropReason, LineRange, StepLines
 
 _SETTLED = 4  # lines a step holds before a sentence inside a paragraph may open the next one
+_LONG = 20  # … and lines after which even a conclusion does
 _PLAN_LINES = 3
 
 
@@ -58,9 +59,18 @@ def _gather(trace_lines: Sequence[str]) -> list[_Draft]:
         before = trace_lines[number - 2] if number > 1 else "\n\n"
         opening = discourse.opening(line)
         if not drafts or _opens(opening, before, drafts[-1]):
-            drafts.append(_Draft(number, opening))
+            lead = _lead_in(drafts[-1], before) if drafts else []
+            drafts.append(_Draft(number - len(lead), opening, len(lead), lead))
         _take(drafts[-1], line, opening)
     return drafts
+
+
+def _lead_in(current: _Draft, before: str) -> list[str]:
+    """Takes "Wait, but hold on a moment." off the end of a step where the next step opens in the same paragraph."""
+    doing = len(current.lines) - current.plan
+    if doing < 2 or ends_paragraph(before) or discourse.opening(before) is not Opening.RETURN:
+        return []
+    return [current.lines.pop()]
 
 
 def _opens(opening: Opening, before: str, current: _Draft) -> bool:
@@ -70,6 +80,8 @@ def _opens(opening: Opening, before: str, current: _Draft) -> bool:
         return ends_line(before) and doing > 0
     if opening is Opening.RETURN:
         return ends_paragraph(before) and doing > _SETTLED
+    if opening is Opening.RESULT:
+        return ends_paragraph(before) and doing > _LONG
     if opening is Opening.CHECK and ends_paragraph(before):
         return True
     if opening in (Opening.TASK, Opening.CHECK):
@@ -80,7 +92,7 @@ def _opens(opening: Opening, before: str, current: _Draft) -> bool:
 def _take(draft: _Draft, line: str, opening: Opening) -> None:
     """Adds a line to a step; the lines at its head that say what to do are its plan."""
     planning = len(draft.lines) == draft.plan < _PLAN_LINES
-    first = not draft.lines and opening is not Opening.RETURN
+    first = not draft.lines and opening not in (Opening.RETURN, Opening.RESULT)
     if planning and (first or opening in (Opening.TASK, Opening.CHECK)):
         draft.plan += 1
     draft.lines.append(line)
@@ -110,5 +122,6 @@ def _previous(index: int, draft: _Draft, found: Quantities, resolved: bool) -> l
     silent = not resolved and not found.mentions
     if draft.opening is Opening.CHECK:
         return [index - 1] if silent else []
-    hangs = draft.opening is Opening.RETURN or discourse.takes_up(head) or discourse.points_back(head)
-    return [index - 1] if hangs or silent else []
+    loose = not resolved and found.loose
+    hangs = discourse.takes_up(head) or discourse.points_back(head)
+    return [index - 1] if hangs or silent or loose else []

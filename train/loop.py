@@ -5,6 +5,7 @@ It is started by Ray Train in each worker process; the driver (`train.run`) has 
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from train.config import OptimizerName, Precision, TrainConfig
+from train.config import Precision, TrainConfig
 
 METRICS = "metrics.jsonl"
 ROWS = "rows"
@@ -43,10 +44,9 @@ def worker(job: Job) -> None:
 def environment(config: TrainConfig) -> dict[str, str]:
     """Environment of a worker process.
 
-    Nothing may be compiled on the way: `TORCH_COMPILE_DISABLE` keeps DeepSpeed's Muon from calling a compiler. On CPU a
-    worker computes with its own threads only, as spinning OpenMP threads steal from the other workers.
+    On CPU a worker computes with its own threads only, as spinning OpenMP threads steal from the other workers.
     """
-    values = {"TOKENIZERS_PARALLELISM": "false", "TORCH_COMPILE_DISABLE": "1", "DS_LOG_LEVEL": "error"}
+    values = {"TOKENIZERS_PARALLELISM": "false"}
     if not config.use_gpu:
         values |= {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": str(config.threads)}
     return values
@@ -71,8 +71,6 @@ def _prepare_process(config: TrainConfig) -> None:
 
 def engine_config(job: Job, num_parameters: int) -> dict[str, Any]:
     """DeepSpeed's configuration. Buckets are no larger than the model, as they are allocated whole."""
-    from train.optim import deepspeed_clip
-
     config = job.config
     bucket = max(1, min(int(5e8), num_parameters))
     zero: dict[str, Any] = {
@@ -80,13 +78,13 @@ def engine_config(job: Job, num_parameters: int) -> dict[str, Any]:
         "reduce_bucket_size": bucket,
         "allgather_bucket_size": bucket,
         "overlap_comm": config.use_gpu,
-        "reduce_scatter": config.optimizer is not OptimizerName.MUON,
+        "sub_group_size": int(1e12),  # one piece per parameter group, as Muon expects
         "stage3_gather_16bit_weights_on_model_save": True,
     }
     return {
         "train_micro_batch_size_per_gpu": job.micro_rows,
         "gradient_accumulation_steps": config.accumulation,
-        "gradient_clipping": deepspeed_clip(config),
+        "gradient_clipping": config.clip,
         "zero_optimization": zero,
         "zero_allow_untested_optimizer": True,
         "bf16": {"enabled": config.precision is Precision.BF16},
@@ -128,8 +126,11 @@ class _Trainer:
         self.meter = Meter(job, self.rank, self.world, self.device)
 
     def _before_loading(self, settings: dict[str, Any]) -> object:
-        """Under ZeRO-3 weights are split while they are read; `transformers` asks this object, kept alive, about it."""
-        if self.config.zero_stage < 3:
+        """Under ZeRO-3 weights are split while they are read; `transformers` asks this object, kept alive, about it.
+
+        It does so through `accelerate`; without that package every worker reads the whole model and splits it afterwards.
+        """
+        if self.config.zero_stage < 3 or importlib.util.find_spec("accelerate") is None:
             return None
         from transformers.integrations import HfDeepSpeedConfig
 

@@ -1,13 +1,9 @@
-"""Optimizers and the learning rate's course. It knows parameters and DeepSpeed's Muon, nothing of data or Ray.
+"""Optimizers and the learning rate's course. It knows parameters and how ZeRO lays them out, nothing of data or Ray.
 
 Muon takes the momentum of a matrix's gradient to its nearest orthogonal matrix and steps along that; embeddings, norms,
-biases and the head keep AdamW. DeepSpeed's optimizer of that kind is used because ZeRO knows it: a rank orthogonalises
-only the matrices of its own partition. Three of its defaults are changed here:
-
-* Newton-Schulz in bf16 over the whole matrix (`standard`), the iteration of `torch.optim.Muon`;
-* AdamW's part is its own inline update: nothing is compiled;
-* DeepSpeed's gradient clipping stays off, because it would come after the orthogonalisation and shrink a step whose
-  length is fixed by construction. A hook clips the gradients of AdamW's part instead.
+biases and the head keep AdamW. DeepSpeed brings a Muon of its own, but it clips gradients after the orthogonalisation,
+where the norm counts matrices instead of gradients, so a limit of 1 all but stops it; and it calls a compiler. The one here
+is an ordinary optimizer under ZeRO: it receives clipped gradients and does what `torch.optim.Muon` does.
 """
 
 from __future__ import annotations
@@ -16,11 +12,11 @@ import math
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from train.config import OptimizerName, Schedule, TrainConfig
 
-_EPS = 1e-8
+Named = list[tuple[str, nn.Parameter]]
 
 
 def rate_factor(config: TrainConfig, step: int, steps: int) -> float:
@@ -44,79 +40,126 @@ def set_rate(optimizer: Any, peaks: list[float], factor: float) -> None:
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """The optimizer to hand to `deepspeed.initialize`."""
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    if config.optimizer is OptimizerName.MUON:
+        return MuonAdamW(named, config)
     betas = (config.beta1, config.beta2)
-    if config.optimizer is OptimizerName.ADAMW:
-        groups = _adamw_groups(named, config.weight_decay)
-        return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, eps=_EPS)
-    return _muon(named, config, betas)
+    return torch.optim.AdamW(_adamw_groups(named, config.weight_decay), lr=config.learning_rate, betas=betas)
 
 
-def deepspeed_clip(config: TrainConfig) -> float:
-    """The gradient norm that DeepSpeed itself clips to; 0 where the optimizer does its own."""
-    return config.clip if config.optimizer is OptimizerName.ADAMW else 0.0
-
-
-def _adamw_groups(named: list[tuple[str, nn.Parameter]], decay: float) -> list[dict[str, Any]]:
+def _adamw_groups(named: Named, decay: float) -> list[dict[str, Any]]:
     """Matrices decay; norms and biases do not."""
-    matrices = {"params": [p for _, p in named if _num_dims(p) > 1], "weight_decay": decay}
-    vectors = {"params": [p for _, p in named if _num_dims(p) <= 1], "weight_decay": 0.0}
+    matrices = {"params": [p for _, p in named if len(_shape(p)) > 1], "weight_decay": decay}
+    vectors = {"params": [p for _, p in named if len(_shape(p)) <= 1], "weight_decay": 0.0}
     return [group for group in (matrices, vectors) if group["params"]]
 
 
-def _muon(named: list[tuple[str, nn.Parameter]], config: TrainConfig, betas: tuple[float, float]) -> Any:
-    from deepspeed.runtime.zero.muon.muon_optimizer import MuonWithAuxAdam
+class MuonAdamW(torch.optim.AdamW):
+    """Muon on hidden matrices, AdamW on the rest, in one optimizer that ZeRO can split.
 
-    for name, p in named:
-        p.use_muon = _is_hidden_matrix(name, p)  # type: ignore[attr-defined]  # the flag ZeRO looks for
-    hidden = {
-        "params": [p for name, p in named if _is_hidden_matrix(name, p)],
-        "use_muon": True,
-        "lr": config.muon_learning_rate,
-        "momentum": config.muon_momentum,
-        "weight_decay": config.muon_weight_decay,
-        "ns_method": "standard",
-    }
-    rest = {
-        "params": [p for name, p in named if not _is_hidden_matrix(name, p)],
-        "use_muon": False,
-        "lr": config.learning_rate,
-        "betas": betas,
-        "eps": _EPS,
-        "weight_decay": config.weight_decay,
-    }
-    optimizer = MuonWithAuxAdam([hidden, rest])
-    if config.clip:
-        optimizer.register_step_pre_hook(_AdamClip(config.clip, partitioned=config.zero_stage > 0))
-    return optimizer
+    Without ZeRO it sees the matrices. Under ZeRO it sees one flat piece of each group; momentum is taken piece by piece,
+    the pieces are gathered, and each worker orthogonalises the matrices that its piece overlaps. `config.zero_stage` says
+    how the pieces lie.
+    """
+
+    def __init__(self, named: Named, config: TrainConfig) -> None:
+        hidden = [p for name, p in named if is_hidden_matrix(name, p)]
+        rest = [p for name, p in named if not is_hidden_matrix(name, p)]
+        self._shapes = [(shape[0], shape[1]) for shape in map(_shape, hidden)]
+        self._stage = config.zero_stage
+        muon = {
+            "params": hidden,
+            "muon": True,
+            "lr": config.muon_learning_rate,
+            "weight_decay": config.muon_weight_decay,
+            "momentum": config.muon_momentum,
+        }
+        adamw = {"params": rest, "muon": False, "weight_decay": config.weight_decay}
+        groups = [group for group in (muon, adamw) if group["params"]]
+        super().__init__(groups, lr=config.learning_rate, betas=(config.beta1, config.beta2))
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """One step of the groups in `param_groups`; ZeRO calls it for one group at a time."""
+        groups = self.param_groups
+        for group in groups:
+            if group["muon"]:
+                self._muon_step(group)
+        self.param_groups = [group for group in groups if not group["muon"]]
+        super().step(closure)
+        self.param_groups = groups
+
+    def _muon_step(self, group: dict[str, Any]) -> None:
+        for p in group["params"]:
+            if p.grad is None:
+                continue
+            direction = self._direction(p, group["momentum"])
+            step = self._flat_step(direction) if self._stage else orthogonal_step(direction)
+            p.mul_(1 - group["lr"] * group["weight_decay"])
+            p.add_(step, alpha=-group["lr"])
+
+    def _direction(self, p: Tensor, momentum: float) -> Tensor:
+        """The gradient and its running mean, mixed as Nesterov's momentum."""
+        assert p.grad is not None
+        mean = self.state[p].setdefault("momentum_buffer", torch.zeros_like(p.grad))
+        mean.lerp_(p.grad, 1 - momentum)
+        return p.grad.lerp(mean, momentum)
+
+    def _flat_step(self, piece: Tensor) -> Tensor:
+        """The steps that belong to this worker's flat piece of all the matrices."""
+        world, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
+        pieces = piece.new_empty(world, piece.numel())
+        torch.distributed.all_gather(list(pieces), piece.contiguous())
+        layout = _split_each if self._stage == 3 else _split_whole
+        layout(pieces, self._shapes, rank)
+        return pieces[rank]
 
 
-def _is_hidden_matrix(name: str, p: nn.Parameter) -> bool:
-    return _num_dims(p) == 2 and "embed" not in name and "lm_head" not in name
+def _split_whole(pieces: Tensor, shapes: list[tuple[int, int]], rank: int) -> None:
+    """ZeRO-1 and 2 lay all matrices end to end and cut the whole: orthogonalise those that piece `rank` overlaps."""
+    flat = pieces.view(-1)
+    low, high = rank * pieces.shape[1], (rank + 1) * pieces.shape[1]
+    start = 0
+    for rows, columns in shapes:
+        end = start + rows * columns
+        if start < high and end > low:
+            flat[start:end] = orthogonal_step(flat[start:end].view(rows, columns)).view(-1)
+        start = end
 
 
-def _num_dims(p: nn.Parameter) -> int:
-    """Dimensions of the whole parameter: under ZeRO-3 a parameter itself is empty until it is gathered."""
-    return len(getattr(p, "ds_shape", p.shape))
+def _split_each(pieces: Tensor, shapes: list[tuple[int, int]], rank: int) -> None:
+    """ZeRO-3 cuts each matrix into equal parts, the last one padded, so every worker needs them all."""
+    world, start = pieces.shape[0], 0
+    for rows, columns in shapes:
+        part = -(-rows * columns // world)
+        place = pieces[:, start : start + part]
+        flat = place.reshape(-1)
+        flat[: rows * columns] = orthogonal_step(flat[: rows * columns].view(rows, columns)).reshape(-1)
+        place.copy_(flat.view(world, part))
+        start += part
 
 
-class _AdamClip:
-    """Before a step, scales the gradients of AdamW's groups so that their norm over all workers is at most `limit`."""
+def orthogonal_step(matrix: Tensor) -> Tensor:
+    """The nearest orthogonal matrix, roughly, by five Newton-Schulz steps in bf16; tall matrices step further.
 
-    def __init__(self, limit: float, partitioned: bool) -> None:
-        self._limit = limit
-        self._partitioned = partitioned  # each worker holds its part of the gradients, not all of them
+    Coefficients and scaling are those of K. Jordan's Muon (https://kellerjordan.github.io/posts/muon/).
+    """
+    rows, columns = matrix.shape
+    x = matrix.bfloat16()
+    x = x.T if rows > columns else x
+    x = x / x.norm().clamp(min=1e-7)
+    for _ in range(5):
+        gram = x @ x.T
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
+    x = x.T if rows > columns else x
+    return x.to(matrix.dtype) * math.sqrt(max(1.0, rows / columns))
 
-    def __call__(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        for group in optimizer.param_groups:
-            if not group["use_muon"]:
-                self._clip([p.grad for p in group["params"] if p.grad is not None])
 
-    def _clip(self, gradients: list[torch.Tensor]) -> None:
-        if not gradients:
-            return
-        total = torch.stack([gradient.float().square().sum() for gradient in gradients]).sum()
-        if self._partitioned:
-            torch.distributed.all_reduce(total)
-        scale = (self._limit / (total.sqrt() + 1e-6)).clamp(max=1.0)
-        for gradient in gradients:
-            gradient.mul_(scale)
+def is_hidden_matrix(name: str, p: nn.Parameter) -> bool:
+    """Whether Muon moves this parameter: matrices between the embedding and the head."""
+    return len(_shape(p)) == 2 and "embed" not in name and "lm_head" not in name
+
+
+def _shape(p: nn.Parameter) -> torch.Size:
+    """The whole parameter's shape: under ZeRO-3 a parameter may be empty until it is gathered."""
+    shape: torch.Size = getattr(p, "ds_shape", p.shape)
+    return shape

@@ -60,7 +60,7 @@ class HttpSolver:
 
     async def find_model(self) -> str:
         """The name of the model to ask. Raises ConfigError when the endpoint is not there or does not serve it."""
-        listed = await self._json("GET", "models")
+        listed = await self._call("GET", "models", None)
         entries = listed.get("data")
         names = [str(entry.get("id")) for entry in entries] if isinstance(entries, list) else []
         if not names:

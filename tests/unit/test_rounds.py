@@ -90,7 +90,7 @@ def test_dashes_mark_a_jump_and_headers_name_executed_parents_once() -> None:
     )
 
 
-# --- annotations become steps ------------------------------------------------------------------------------------------
+# --- annotations become steps ----------------------------------------------------------------------------------------
 
 LINES = ["Let me add. ", "1+1=2. ", "2+1=3. ", "3+1=4. ", "4+1=5. ", "Nice.\n"]
 
@@ -103,7 +103,11 @@ def test_an_execution_of_three_lines_is_folded_and_one_of_four_is_not() -> None:
     (folded,) = _steps(StepLines(LineRange(1, 1), LineRange(2, 4), "add"))
     assert (folded.plan, folded.execution, folded.instruction) == ("Let me add.\n1+1=2. 2+1=3. 3+1=4.", "", "")
     (kept,) = _steps(StepLines(LineRange(1, 1), LineRange(2, 5), "add everything"))
-    assert (kept.plan, kept.instruction, kept.execution) == ("Let me add.", "add everything", "".join(LINES[1:5]).strip())
+    assert (kept.plan, kept.instruction, kept.execution) == (
+        "Let me add.",
+        "add everything",
+        "".join(LINES[1:5]).strip(),
+    )
 
 
 def test_a_plan_that_its_prompt_repeats_is_left_to_the_prompt() -> None:
@@ -139,7 +143,7 @@ def test_an_annotation_that_cannot_be_followed_says_why(
     assert caught.value.reason is reason
 
 
-# --- the authors' published examples -----------------------------------------------------------------------------------
+# --- the authors' published examples ---------------------------------------------------------------------------------
 
 published = pytest.mark.skipif(not PUBLISHED.exists(), reason=f"{PUBLISHED} is absent (set SPRINT_REFERENCE_DATA)")
 _COMPONENT = re.compile(r"### Component (\d+)(.*?)(?=### Component|\Z)", re.S)
@@ -170,7 +174,7 @@ def test_published_examples_have_the_published_ratios() -> None:
 
 
 @published
-def test_published_trajectories_have_the_same_rounds_and_prompt_ids() -> None:
+def test_published_trajectories_have_the_same_rounds_prompt_ids_headers_and_dashes() -> None:
     rows = [row for row in _published() if row["trajectory"]]
     assert len(rows) == 5
     for row in rows:
@@ -178,4 +182,7 @@ def test_published_trajectories_have_the_same_rounds_and_prompt_ids() -> None:
         found = re.findall(r"<prompt_(\d+)\.(\d+)> (.*?) </prompt_", row["trajectory"])
         by_id = {id: steps[index - 1].instruction for index, id in rounds.prompt_ids(steps).items()}
         assert {(int(i), int(k)): text for i, k, text in found} == by_id
-        assert len(re.findall(r"<Plan_\d+>", row["trajectory"])) == len(rounds.by_round(steps))
+        plans = re.findall(r"<Plan_\d+>(.*?)</Plan_\d+>", row["trajectory"], re.S)
+        marks = re.compile(r"^(?:Based on execution_.*:|-----|<prompt_[\d.]+>)", re.M)
+        packed = rounds.pack(steps, "").rounds
+        assert [marks.findall(plan) for plan in plans] == [marks.findall(round.plan) for round in packed]

@@ -1,0 +1,297 @@
+"""The whole serving edge: a real vLLM engine behind the real Ray Serve application, asked over HTTP.
+
+The model is tiny and random, so its texts are garbage; what is tested is everything around them.
+"""
+
+import asyncio
+import io
+import json
+import os
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from rich.console import Console
+
+from sprint.ask import ask
+from sprint.errors import ConfigError, LLMUnavailable
+from sprint.tokenizer import HFTokenizer
+from sprint.usage import Usage
+from tests.llm_contract import LAWS, Subject
+
+CONTEXT_TOKENS = 16_384  # so much that no call of these tests ends by itself before it is cancelled
+ENDLESS = "list the tasks"
+ENDING = "count to three"
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Server:
+    """A served model. `num_unfinished` asks the engine how many calls it has."""
+
+    url: str
+    folder: Path
+    handle: Any
+
+    async def num_unfinished(self) -> int:
+        return await self.handle.num_unfinished.remote()
+
+    def chat(self, **values: Any) -> httpx.Response:
+        body = {"model": "tiny", "messages": [{"role": "user", "content": ENDLESS}], "max_tokens": 24} | values
+        return httpx.post(f"{self.url}/v1/chat/completions", json=body, timeout=60)
+
+
+# --- a model that costs nothing --------------------------------------------------------------------------------------
+
+
+def make_tokenizer() -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=["<|end|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(["<think>\n<Plan_1>\nplan the tasks, count them and list the results\n"] * 9, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|end|>", pad_token="<|end|>")
+
+
+def make_model(tokenizer: Any) -> Any:
+    """A random model, with two tokens exchanged so that its greedy answer to ENDING ends after a few tokens."""
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    torch.manual_seed(0)
+    model = Qwen2ForCausalLM(
+        Qwen2Config(
+            vocab_size=len(tokenizer),
+            hidden_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            intermediate_size=128,
+            max_position_embeddings=CONTEXT_TOKENS,
+            initializer_range=0.5,  # so that a greedy answer varies
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+    broken = [token for token in range(len(tokenizer)) if not tokenizer.decode([token]).isascii()]
+    with torch.no_grad():
+        model.lm_head.weight[broken] = 0  # parts of characters are never the likeliest
+        elsewhere = {tokenizer.eos_token_id, *greedy(model, tokenizer, ENDLESS)}
+        last = next(token for token in greedy(model, tokenizer, ENDING)[3:] if token not in elsewhere)
+        pair = [last, tokenizer.eos_token_id]
+        model.lm_head.weight[pair] = model.lm_head.weight[pair[::-1]].clone()
+    return model
+
+
+def greedy(model: Any, tokenizer: Any, text: str) -> list[int]:
+    import torch
+
+    prompt = torch.tensor([tokenizer.encode(text)])
+    return model.generate(prompt, max_new_tokens=40, do_sample=False)[0, prompt.shape[1] :].tolist()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("models") / "tiny"
+    tokenizer = make_tokenizer()
+    tokenizer.save_pretrained(path)
+    make_model(tokenizer).save_pretrained(path)
+    return path
+
+
+# --- the server ------------------------------------------------------------------------------------------------------
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[Server]:
+    os.environ["PYTHONPATH"] = (
+        f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"  # replicas import the project as it lies here
+    )
+    from ray import serve
+
+    from serve_app.config import ServeConfig
+    from serve_app.run import APP_NAME, running
+
+    with running(ServeConfig(model=folder, port=free_port(), kv_cache_mib=64)) as url:
+        yield Server(url, folder, serve.get_deployment_handle("VLLMServer", APP_NAME))
+        started = psutil.Process().children(recursive=True)
+    _, left = psutil.wait_procs(started, timeout=10)
+    assert left == [], "processes were left behind"
+
+
+@pytest.fixture
+def openai_client(server: Server) -> Any:
+    from openai import OpenAI
+
+    return OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)
+
+
+# --- laws ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+def test_vllm_keeps_the_contract_of_the_seam(server: Server, law: Any) -> None:
+    from serve_app.serve_llm import ServeLLM
+
+    tokenizer = HFTokenizer(server.folder)
+    subject = Subject(
+        ServeLLM(server.handle),
+        tokenizer,
+        tokenizer.encode(ENDLESS),
+        tokenizer.encode(ENDING),
+        CONTEXT_TOKENS,
+        server.num_unfinished,
+    )
+    asyncio.run(law(subject))
+
+
+def test_health_and_models_tell_what_is_served(server: Server) -> None:
+    assert httpx.get(f"{server.url}/health", timeout=20).json() == {"status": "ok"}
+    listed = httpx.get(f"{server.url}/v1/models", timeout=20).json()
+    assert [model["id"] for model in listed["data"]] == ["tiny"]
+
+
+def test_an_unchanged_openai_client_gets_an_answer(openai_client: Any) -> None:
+    answer = openai_client.chat.completions.create(
+        model="tiny", messages=[{"role": "user", "content": ENDLESS}], max_tokens=24, temperature=0
+    )
+    assert answer.choices[0].finish_reason == "length"
+    assert answer.choices[0].message.content
+    assert answer.usage.completion_tokens == 24
+    usage = Usage.from_dict(answer.model_extra["sprint"]["usage"])
+    assert usage.generated_tokens == 24
+    assert usage.prompt_tokens == answer.usage.prompt_tokens
+
+
+def test_a_streamed_answer_is_the_whole_answer(openai_client: Any) -> None:
+    asked: dict[str, Any] = {
+        "model": "tiny",
+        "messages": [{"role": "user", "content": ENDLESS}],
+        "max_tokens": 24,
+        "temperature": 0,
+        "extra_body": {"sprint": {"mode": "parallel"}},
+    }
+    whole = openai_client.chat.completions.create(**asked)
+    chunks = list(openai_client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
+    deltas = [chunk.choices[0].delta for chunk in chunks if chunk.choices]
+    message = whole.choices[0].message
+    assert "".join(delta.model_extra.get("reasoning_content", "") for delta in deltas) == message.reasoning_content
+    assert "".join(delta.content or "" for delta in deltas) == message.content
+    assert chunks[-1].choices == []
+    assert chunks[-1].usage.completion_tokens == whole.usage.completion_tokens
+    assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][-1] == whole.choices[0].finish_reason
+
+
+def test_events_and_timeline_come_when_asked_for(server: Server) -> None:
+    options = {"mode": "parallel", "max_rounds": 2, "max_plan_tokens": 8, "events": True, "timeline": True}
+    response = server.chat(stream=True, sprint=options, max_tokens=60)
+    data = [line.removeprefix("data: ") for line in response.text.splitlines() if line]
+    assert data[-1] == "[DONE]"
+    chunks = [json.loads(line) for line in data[:-1]]
+    kinds = [chunk["sprint_event"]["kind"] for chunk in chunks if "sprint_event" in chunk]
+    assert kinds[0] == "delta"
+    assert kinds[-1] == "finished"
+    assert "round_joined" in kinds
+    assert [span["kind"] for span in chunks[-1]["sprint"]["timeline"]] == ["plan", "final"]
+
+
+def test_many_questions_at_once_get_their_own_answers(server: Server) -> None:
+    questions = [f"{ENDLESS} {n}" for n in range(12)]
+
+    def answer(question: str) -> str:
+        messages = [{"role": "user", "content": question}]
+        return str(server.chat(messages=messages, temperature=0).json()["choices"][0]["message"]["content"])
+
+    with ThreadPoolExecutor(12) as pool:
+        together = list(pool.map(answer, questions))
+    assert together[::5] == [answer(question) for question in questions[::5]]
+
+
+BAD_REQUESTS: dict[str, tuple[dict[str, Any], int, str]] = {
+    "unknown model": ({"model": "other"}, 404, "expected 'tiny'"),
+    "no messages": ({"messages": []}, 400, "expected one user message"),
+    "a dialogue": ({"messages": [{"role": "assistant", "content": "a"}]}, 400, "expected 'system' or 'user'"),
+    "negative temperature": ({"temperature": -1}, 400, "'temperature' is -1"),
+    "two answers": ({"n": 2}, 400, "'n' is 2"),
+    "no tokens": ({"max_tokens": 0}, 400, "'max_tokens' is 0"),
+    "unknown option": ({"sprint": {"speed": 9}}, 400, "sprint.speed"),
+    "unknown mode": ({"sprint": {"mode": "fast"}}, 400, "sprint.mode"),
+    "too long": ({"messages": [{"role": "user", "content": "? " * CONTEXT_TOKENS}]}, 400, f"holds {CONTEXT_TOKENS}"),
+    "too long to stream": (
+        {"messages": [{"role": "user", "content": "? " * CONTEXT_TOKENS}], "stream": True},
+        400,
+        f"holds {CONTEXT_TOKENS}",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_REQUESTS)
+def test_a_bad_request_is_told_what_is_wrong_with_it(server: Server, name: str) -> None:
+    values, status, part = BAD_REQUESTS[name]
+    response = server.chat(**values)
+    assert response.status_code == status, response.text
+    error = response.json()["error"]
+    assert part in error["message"]
+    assert error["type"] == "invalid_request_error"
+
+
+def test_a_client_that_goes_away_cancels_its_rollout(server: Server) -> None:
+    body = {"model": "tiny", "messages": [{"role": "user", "content": ENDLESS}], "stream": True, "temperature": 0}
+
+    async def leave() -> None:
+        url = f"{server.url}/v1/chat/completions"
+        async with httpx.AsyncClient(timeout=30) as client, client.stream("POST", url, json=body) as response:
+            await anext(response.aiter_lines())
+            assert await server.num_unfinished() == 1
+        async with asyncio.timeout(10):
+            while await server.num_unfinished():
+                await asyncio.sleep(0.02)
+
+    asyncio.run(leave())
+
+
+def test_ask_shows_the_answer_and_the_counts(server: Server) -> None:
+    shown = io.StringIO()
+    answer = ask(ENDLESS, server.url, options={"max_tokens": 24}, console=Console(file=shown))
+    assert f"answer: {answer.strip()}" in shown.getvalue()
+    assert "24 tokens" in shown.getvalue()
+
+
+# --- what is refused before anything starts --------------------------------------------------------------------------
+
+
+def test_a_port_in_use_is_reported_before_ray_starts(folder: Path) -> None:
+    from serve_app.config import ServeConfig
+    from serve_app.run import serve
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1:{port}"):
+            serve(ServeConfig(model=folder, port=port))
+
+
+def test_asking_where_nothing_listens_says_so() -> None:
+    with pytest.raises(LLMUnavailable, match="no server answers"):
+        ask("?", f"http://127.0.0.1:{free_port()}", "tiny", console=Console(file=io.StringIO()))
