@@ -9,7 +9,8 @@ from pydantic import Field, field_validator
 
 from sprint.annotate import FOLD_LINES
 from sprint.config import StrictModel
-from sprint.curate import ALIASES, CurationOptions
+from sprint.curate import CurationOptions
+from sprint.rows import ALIASES
 
 
 class CurateConfig(StrictModel):

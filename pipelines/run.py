@@ -96,7 +96,6 @@ def _curated(shards: list[sources.Shard], config: CurateConfig) -> Iterator[Row]
     """Every row curated, in input order, streamed from Ray Data."""
     import ray
 
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
     with _ray(config.num_cpus):
         context = ray.data.DataContext.get_current()
         context.execution_options.preserve_order = True
@@ -108,6 +107,7 @@ def _curated(shards: list[sources.Shard], config: CurateConfig) -> Iterator[Row]
             batch_format="pyarrow",
             num_cpus=config.cpus_per_task,
         )
+        logging.getLogger("ray.data").setLevel(logging.ERROR)  # Ray Data sets its own level when a dataset is made
         for batch in rows.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
             for fields in batch.to_pylist():
                 where = fields.pop("where")

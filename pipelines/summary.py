@@ -106,12 +106,13 @@ def print_summary(summary: CurationSummary) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"Curation of {summary.num_rows} rows in {summary.seconds:.1f} s")
+    table = Table()
     for heading, justify in (("row", "left"), ("count", "right"), ("share", "right")):
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
     for name, count in [("kept", summary.num_kept), *summary.dropped.items()]:
         table.add_row(str(name), str(count), f"{count / summary.num_rows:.1%}", end_section=name == "kept")
     console = Console()
+    console.print(f"curated {summary.num_rows} rows in {summary.seconds:.1f} s", highlight=False)
     console.print(table)
     for start, count in summary.ratios.items():
         bar = "█" * round(40 * count / max(summary.ratios.values()))

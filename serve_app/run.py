@@ -100,7 +100,7 @@ def _ray(config: ServeConfig) -> Iterator[None]:
 
 @contextmanager
 def _kept_signal_handlers() -> Iterator[None]:
-    """Ray puts a handler of its own in place of ours."""
+    """Ray puts a handler of its own in place of ours; while it starts, it also needs it."""
     before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     yield
     if threading.current_thread() is threading.main_thread():

@@ -1,53 +1,24 @@
 """The `sprint` command. Each subcommand reads its options, then calls one function of one room.
 
 This is the one place in `sprint` that knows the rooms above it, and only inside functions: asking for help loads no
-framework. A mistake is one line on standard error and exit code 2; an interruption is exit code 130.
+framework.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 import sprint
-from sprint.commandline import command_of
+from sprint.commandline import Command, execute
 from sprint.config import StrictModel
-from sprint.errors import SprintError
-from sprint.steps import Stopped
-
-EXIT_MISTAKE, EXIT_INTERRUPTED = 2, 130
-
-
-class AskConfig(StrictModel):
-    """`sprint ask`."""
-
-    question: str = Field(min_length=1, description="the question")
-    base_url: str = Field("http://127.0.0.1:8000/v1", description="the endpoint")
-    model: str = Field("", description="model name; empty: the first that the endpoint names")
-    temperature: float = Field(0.0, ge=0.0, le=2.0, description="0: greedy")
-    max_tokens: int | None = Field(None, ge=1, description="most tokens to generate")
-    seed: int | None = Field(None, description="makes a sampled answer reproducible")
-    mode: Literal["auto", "parallel", "sequential"] = Field("auto", description="auto: as the model was taught")
-    dispatch: Literal["pipelined", "barrier"] = Field("pipelined", description="when executors start")
-    plain: bool = Field(False, description="text only, no drawing")
 
 
 class NoConfig(StrictModel):
     """A command without options."""
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A subcommand: what it is told, what it calls, and which fields are given by position."""
-
-    about: str
-    config: Callable[[], type[BaseModel]]
-    run: Callable[[Any], object]
-    arguments: Mapping[str, str] = field(default_factory=dict)
 
 
 # --- the rooms -------------------------------------------------------------------------------------------------------
@@ -117,13 +88,16 @@ def _generate(config: Any) -> object:
     return generate(config)
 
 
-def _ask(config: AskConfig) -> object:
-    from sprint.ask import ask
+def _ask_config() -> type[BaseModel]:
+    from sprint.ask_config import AskConfig
 
-    given = {"temperature": config.temperature, "max_tokens": config.max_tokens, "seed": config.seed}
-    options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    options["sprint"] = {"mode": config.mode, "dispatch": config.dispatch}
-    return ask(config.question, config.base_url, config.model, options, plain=config.plain or None)
+    return AskConfig
+
+
+def _ask(config: Any) -> object:
+    from sprint.ask_config import ask_with
+
+    return ask_with(config)
 
 
 def _evaluate_config() -> type[BaseModel]:
@@ -208,7 +182,7 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "ask": Command(
         "Ask one question and watch the model think.\n\nExample: sprint ask 'What is 6 times 7?'",
-        lambda: AskConfig,
+        _ask_config,
         _ask,
         {"question": "QUESTION"},
     ),
@@ -228,47 +202,10 @@ COMMANDS: Mapping[str, Command] = {
 }
 
 
-# --- the command -----------------------------------------------------------------------------------------------------
-
-
-def application(names: Sequence[str] = tuple(COMMANDS)) -> Any:
-    """The typer application with these subcommands."""
-    import typer
-
-    about = "SPRINT: reasoning models that plan and execute in parallel."
-    app = typer.Typer(help=about, add_completion=False, rich_markup_mode=None)
-    app.callback()(lambda: None)
-    for name in names:
-        known = COMMANDS[name]
-        app.command(name)(command_of(known.config(), known.run, known.about, known.arguments))
-    return app
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Run a command line; the exit code."""
-    from typer.exceptions import Abort, Exit, TyperException
-
-    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    # Only the subcommand asked for is built: its room's config is all that has to be read.
-    asked = words[:1] if words[0] in COMMANDS else []
-    try:
-        code = application(asked or tuple(COMMANDS))(words, prog_name="sprint", standalone_mode=False)
-    except SprintError as error:
-        return _mistake(str(error))
-    except Exit as exit_:
-        return int(exit_.exit_code)
-    except (KeyboardInterrupt, Abort, Stopped):
-        print("interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    except TyperException as error:
-        hint = " ".join(["sprint", *asked, "--help"])
-        return _mistake(f"{error.format_message().strip().rstrip('.')} (see {hint})")
-    return code if isinstance(code, int) and not isinstance(code, bool) else 0
-
-
-def _mistake(sentence: str) -> int:
-    print(f"error: {sentence}", file=sys.stderr)
-    return EXIT_MISTAKE
+    about = "SPRINT: reasoning models that plan and execute in parallel."
+    return execute("sprint", about, COMMANDS, sys.argv[1:] if words is None else words)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,17 @@
-"""Turns a config model into a command: one option per field, one sentence per mistake.
+"""Turns config models into commands: one option per field, one sentence per mistake.
 
 So the command line, the YAML file and the Python call say the same things in the same words. Options are read as text
-and checked by the model alone. It knows pydantic fields and typer parameters, and no particular command.
+and checked by the model alone. A mistake is one line on standard error and exit code 2; an interruption is exit code
+130. It knows pydantic fields and typer parameters, and no particular command.
 """
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from types import UnionType
@@ -18,10 +21,60 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from sprint.config import load_config
-from sprint.errors import ConfigError
+from sprint.errors import ConfigError, SprintError
 
+EXIT_MISTAKE, EXIT_INTERRUPTED = 2, 130
 _LISTS = (list, tuple)
 _DOCUMENTED = re.compile(r"^ *(\w+(?:, \w+)*)  +(\S.*)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A subcommand: what it is told, what it calls, and which fields are given by position."""
+
+    about: str
+    config: Callable[[], type[BaseModel]]
+    run: Callable[[Any], object]
+    arguments: Mapping[str, str] = field(default_factory=dict)
+
+
+def execute(program: str, about: str, commands: Mapping[str, Command], given: Sequence[str]) -> int:
+    """Run a command line; the exit code."""
+    from typer.exceptions import Abort, Exit, TyperException
+
+    words = list(given) or ["--help"]
+    # Only the subcommand asked for is built: its room's config is all that has to be read.
+    asked = words[:1] if words[0] in commands else []
+    app = application(about, {name: commands[name] for name in asked or commands})
+    try:
+        code = app(words, prog_name=program, standalone_mode=False)
+    except SprintError as error:
+        return _mistake(str(error))
+    except Exit as end:
+        return int(end.exit_code)
+    except (KeyboardInterrupt, Abort):
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except TyperException as error:
+        hint = " ".join([program, *asked, "--help"])
+        return _mistake(f"{error.format_message().strip().rstrip('.')} (see {hint})")
+    return code if type(code) is int else 0
+
+
+def _mistake(sentence: str) -> int:
+    print(f"error: {sentence}", file=sys.stderr)
+    return EXIT_MISTAKE
+
+
+def application(about: str, commands: Mapping[str, Command]) -> Any:
+    """The typer application with these subcommands."""
+    import typer
+
+    app = typer.Typer(help=about, add_completion=False, rich_markup_mode=None)
+    app.callback()(lambda: None)
+    for name, known in commands.items():
+        app.command(name)(command_of(known.config(), known.run, known.about, known.arguments))
+    return app
 
 
 def command_of(

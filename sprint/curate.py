@@ -6,7 +6,6 @@ order of the checks is the order of `_checks`; the first that fails is the reaso
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,17 +13,9 @@ from typing import Any
 
 from sprint import annotate, answers, lines, render, rounds, tags
 from sprint.annotate import Annotator, UnusableAnnotation
+from sprint.rows import MalformedRow, digest, id_or_empty, read_trace, writable
 from sprint.types import DropReason, Step, Trace, Trajectory
 
-ALIASES: Mapping[str, tuple[str, ...]] = {
-    "id": ("id", "uid"),
-    "question": ("question", "problem"),
-    "reasoning": ("reasoning", "reasoning_content", "thought", "thinking"),
-    "answer": ("answer", "gold"),
-    "response": ("response", "text"),
-    "closed": ("closed",),
-}
-_THINK = re.compile(r"\s*(?:<think>)?(.*?)(?:</think>(.*))?\Z", re.S)
 _HEADING = re.compile(r"\s*(?:\*\*|#+ *)?final answer(?:\*\*)?:?(?:\*\*)?:?\s*", re.I)
 
 
@@ -77,8 +68,8 @@ def curate_row(row: Mapping[str, Any], annotator: Annotator, options: CurationOp
     """What becomes of one row."""
     try:
         trace = read_trace(row, options.columns)
-    except _Dropped as dropped:
-        return malformed(_id_or_empty(row, options.columns), dropped.detail)
+    except MalformedRow as error:
+        return malformed(id_or_empty(row, options.columns), str(error))
     try:
         _check(trace, options)
         return _curate(trace, annotator, options)
@@ -88,80 +79,7 @@ def curate_row(row: Mapping[str, Any], annotator: Annotator, options: CurationOp
 
 def malformed(id: str, detail: str) -> Curated:
     """A row that could not be read at all."""
-    return Curated(_writable(id), reason=DropReason.MALFORMED_ROW, detail=_writable(detail))
-
-
-def _writable(text: str) -> str:
-    """The text with a question mark for each half of a surrogate pair, which no file can hold."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def digest(trace: Trace) -> str:
-    """What duplicates have in common: the question and the reasoning, white space aside."""
-    parts = (" ".join(text.split()) for text in (trace.question, trace.reasoning))
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
-
-
-# --- reading ---------------------------------------------------------------------------------------------------------
-
-
-def read_trace(row: Mapping[str, Any], columns: Mapping[str, str] | None = None) -> Trace:
-    """The trace in a row. Without a reasoning column, the reasoning is what the response holds in its think block."""
-    names = columns or {}
-    question, response = _text(row, "question", names), _text(row, "response", names)
-    reasoning = _text(row, "reasoning", names)
-    closed = _value(row, "closed", names)
-    if question is None or (reasoning is None and response is None):
-        wanted = "question" if question is None else "reasoning"
-        listed = ", ".join(sorted(map(str, row))) or "none"
-        raise _Dropped(DropReason.MALFORMED_ROW, f"no {wanted} column; found: {listed}")
-    if closed is not None and not isinstance(closed, bool):
-        raise _Dropped(DropReason.MALFORMED_ROW, f"'closed' is {closed!r}, expected true or false")
-    if reasoning is None:
-        reasoning, response, closed = _split_think(response or "", closed)
-    reasoning = reasoning.strip().removeprefix("<think>").removesuffix("</think>")
-    trace = Trace(
-        _text(row, "id", names) or "",
-        question.strip(),
-        reasoning.strip(),
-        (_text(row, "answer", names) or "").strip(),
-        (response or "").strip(),
-        closed is not False,
-    )
-    return trace if trace.id else _with_id(trace)
-
-
-def _with_id(trace: Trace) -> Trace:
-    """The trace under an id made from its own text: the same wherever and whenever it is read."""
-    return Trace(f"trace-{digest(trace)[:16]}", *(getattr(trace, name) for name in Trace.__slots__[1:]))
-
-
-def _split_think(text: str, closed: bool | None) -> tuple[str, str, bool]:
-    """Reasoning, what follows it, and whether the think block was closed."""
-    match = _THINK.match(text)
-    assert match is not None, "every part of the pattern may be empty"
-    return match[1], match[2] or "", match[2] is not None and closed is not False
-
-
-def _value(row: Mapping[str, Any], name: str, columns: Mapping[str, str]) -> Any:
-    candidates = (columns[name],) if name in columns else ALIASES[name]
-    return next((row[column] for column in candidates if row.get(column) is not None), None)
-
-
-def _text(row: Mapping[str, Any], name: str, columns: Mapping[str, str]) -> str | None:
-    value = _value(row, name, columns)
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and name in ("id", "answer"):
-        return str(value)
-    if value is not None and not isinstance(value, str):
-        raise _Dropped(DropReason.MALFORMED_ROW, f"'{name}' is a {type(value).__name__}, expected text")
-    if value is not None and _writable(value) != value:
-        raise _Dropped(DropReason.MALFORMED_ROW, f"'{name}' holds half a surrogate pair, which is not text")
-    return value
-
-
-def _id_or_empty(row: Mapping[str, Any], columns: Mapping[str, str]) -> str:
-    value = _value(row, "id", columns)
-    return value if isinstance(value, str) else ""
+    return Curated(writable(id), reason=DropReason.MALFORMED_ROW, detail=writable(detail))
 
 
 # --- checking --------------------------------------------------------------------------------------------------------
@@ -256,4 +174,4 @@ def body_of(trace: Trace) -> str:
 
 
 def _drop(trace: Trace, reason: DropReason, detail: str) -> Curated:
-    return Curated(trace.id, trace.question, trace.answer, reason, _writable(detail), digest(trace))
+    return Curated(trace.id, trace.question, trace.answer, reason, writable(detail), digest(trace))

@@ -49,7 +49,7 @@ class Size:
 
 
 _SCRATCH = (
-    "--optimizer=muon", "--learning-rate=0.003", "--batch-tokens=1280", "--warmup-steps=60", "--final-rate=0.02",
+    "--optimizer=muon", "--learning-rate=0.003", "--batch-tokens=1480", "--warmup-steps=60", "--final-rate=0.02",
 )  # fmt: skip
 _CHAINS = ("num_chains=6", "num_operands=6")
 SIZES = {
@@ -132,12 +132,9 @@ def _evaluate(config: DemoConfig, folder: Path, size: Size, method: str) -> Step
 
 
 def _report(config: DemoConfig, folder: Path, size: Size) -> Step:
-    note = (
-        f"{size.num_traces} sequential traces of {config.task}, curated by rules; two models of the same first "
-        "weights, trained on the same problems, served by the same code, asked the same held-out problems."
-    )
+    note = f"{size.num_traces} traces, curated by rules; twins with the same first weights, taught the same problems."
     if config.quick:
-        note += " This was the quick demo: it trains for a few steps only, so neither model has learned the task."
+        note += " The quick demo trains for a few steps only, so neither has learned the task."
     words: tuple[str, ...] = ("report", f"{folder}/sprint.jsonl", f"{folder}/rft.jsonl", f"--out={folder}/report.html")
     words += (f"--title=SPRINT demo: {config.task}", f"--note={note}")
     return Step("report: compare the two", words, makes=(folder / "report.html", folder / "report.json"))

@@ -50,6 +50,7 @@ _RETURNS = re.compile(rf"\s*(?:{_FILLER})*{_RETURN}", re.I)
 _RECONSIDERS = re.compile(rf"\s*(?:{_FILLER})*{_RECONSIDER}", re.I)
 _ORDERED = re.compile(rf"\s*(?:{_FILLER}|{_RETURN})*{_ORDER}", re.I)
 _INTENDS = re.compile(rf"{_INTENT}\b", re.I)
+_FIRST_MOVE = re.compile(r"(?:let me|let['’]s|let us)\b", re.I)
 _CHECKS = re.compile(rf"{_CHECK}|{_INTENT}[^.?!=]{{0,60}}?\b{_CHECKING}\b", re.I)
 _HEADS = re.compile(
     r"\s*(?:\*\*[^*\n]{1,80}\*\*|#{1,4} |(?:\*\*)?(?:case|step|part|option|method|approach|possibility) \w{1,3}\b|"
@@ -88,15 +89,15 @@ _CLAUSE = re.compile(r"(.{20,}?)(?:[:;]| because| so that|, (?:but|so|since|whic
 
 def opening(line: str) -> Opening:
     """How `line` opens a step, by its first words."""
+    if line[:1].isdigit():
+        return Opening.NONE
     if _HEADS.match(line):
         return Opening.HEADING
     rest = line[_LEAD.match(line).end() :]  # type: ignore[union-attr]
     if _CHECKS.match(rest):
         return Opening.CHECK
-    if _VAGUE.fullmatch(bare_instruction(rest)):
-        return Opening.NONE
     if _INTENDS.match(rest) or _PURPOSE.match(rest) or _orders(line, rest):
-        return Opening.TASK
+        return Opening.NONE if _VAGUE.fullmatch(bare_instruction(rest)) else Opening.TASK
     if _RECONSIDERS.match(line):
         return Opening.RETURN
     return Opening.RESULT if _RETURNS.match(line) else Opening.NONE
@@ -105,6 +106,12 @@ def opening(line: str) -> Opening:
 def _orders(line: str, rest: str) -> bool:
     """Whether a line such as "Now compare A with B." tells to do something: an ordering word, then a verb."""
     return _ORDERED.match(line) is not None and _WORD.match(rest) is not None and not _NOT_A_VERB.match(rest)
+
+
+def states_the_problem(line: str) -> bool:
+    """Whether the first line of a thought says what is asked ("Okay, so I need to find…"), not what to do first."""
+    rest = line[_LEAD.match(line).end() :]  # type: ignore[union-attr]
+    return opening(line) is not Opening.HEADING and _FIRST_MOVE.match(rest) is None and not _orders(line, rest)
 
 
 def takes_up(line: str) -> bool:

@@ -19,8 +19,8 @@ _LABELLED = re.compile(
     r"([^\s,;=.](?:[^,;=\n.]|\.\d){0,60})"
 )
 _RESULT = re.compile(
-    r"(?:=|\b(?:equals|gives|get|becomes|makes|have|leaves|yields)\b|^\s*(?:so|thus|therefore)\b,?|"
-    rf"(?P<stated>\b(?:is|are)\b))\s*(?:\w{{1,30}}\s)?(-?(?:{_NUMBER}))(?![A-Za-z_\d]|\s*[-+*/^])",
+    r"(?:=|\b(?:is|are|equals|gives|get|becomes|makes|have|leaves|yields)\b|^\s*(?:so|thus|therefore)\b,?)"
+    rf"\s*(?:\w{{1,30}}\s)?(-?(?:{_NUMBER}))(?![A-Za-z_\d]|\s*[-+*/^])",
     re.I,
 )
 _CONCLUDES = re.compile(r"\s*(?:so|thus|therefore|hence|which (?:gives|means)|then)\b", re.I)
@@ -68,6 +68,8 @@ def symbols(text: str) -> list[str]:
 
 
 def _canonical(number: str) -> str:
+    if number.isdigit() and number[0] != "0":
+        return number
     digits = number.replace(",", "")
     if "." in digits:
         digits = digits.rstrip("0").rstrip(".")
@@ -77,6 +79,8 @@ def _canonical(number: str) -> str:
 def _key(value: str) -> str:
     """A value written in one way: no spaces, no closing punctuation, numbers canonical."""
     squeezed = re.sub(r"\s+", "", value).rstrip(".?!:")
+    if "." not in squeezed and "," not in squeezed:
+        return squeezed
     return _NUMBERS.sub(lambda match: _canonical(match[0]), squeezed)
 
 
@@ -135,18 +139,22 @@ class _StepReader:
         self._labels.add(label)
 
     def _read_numbers(self, line: str) -> None:
-        results = {match.start(2): match["stated"] is not None for match in _RESULT.finditer(line)}
+        results = {match.start(1) for match in _RESULT.finditer(line)}
         first = True
         for match in _NUMBERS.finditer(line):
             number = _canonical(match[0])
             self.found.mentions = True
             if number not in self._own and number not in self._restated and number not in self._trace.given:
-                stated = results.get(match.start(), results.get(match.start() - 1))
-                # "The speed is 30" recalls an earlier 30; "8 squared is 64" and "= 64" work it out.
-                recalled = stated and first and not self._afresh and number in self._trace.results
-                self._new_number(number, stated is not None and not recalled, _stands_alone(line, match))
+                is_result = bool(results & {match.start(), match.start() - 1})
+                recalled = self._recalls(line, number, first)
+                self._new_number(number, is_result and not recalled, _stands_alone(line, match))
             self._own.add(number)
             first = False
+
+    def _recalls(self, line: str, number: str, is_first: bool) -> bool:
+        """Whether the line takes over a result: "The speed is 30"; "8 squared is 64" and "4*16=64" work one out."""
+        known = number in self._trace.results and not self._afresh
+        return known and is_first and not _CONCLUDES.match(line)
 
     def _new_number(self, number: str, is_result: bool, counts: bool) -> None:
         """A number that neither the question nor this step has named. Digits are everywhere, so they name nothing."""

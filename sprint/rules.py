@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sprint import discourse
-from sprint.annotate import UnusableAnnotation
+from sprint.annotate import FOLD_LINES, UnusableAnnotation
 from sprint.discourse import Opening
 from sprint.lines import ends_line, ends_paragraph
 from sprint.quantities import Quantities, Reader
@@ -32,9 +32,11 @@ class _Draft:
     lines: list[str] = field(default_factory=list)
 
     def step(self) -> StepLines:
-        split = self.first + self.plan
+        """The line ranges. What a thought opens with before its first move is the planner's own."""
         end = self.first + len(self.lines)
-        plan = LineRange(self.first, split - 1) if self.plan else None
+        preamble = self.first == 1 and discourse.states_the_problem(self.lines[0])
+        split = end if preamble else self.first + self.plan
+        plan = LineRange(self.first, split - 1) if split > self.first else None
         return StepLines(plan, LineRange(split, end - 1) if split < end else None)
 
 
@@ -121,7 +123,8 @@ def _previous(index: int, draft: _Draft, found: Quantities, resolved: bool) -> l
     head = " ".join(draft.lines[: max(draft.plan, 1)])
     silent = not resolved and not found.mentions
     if draft.opening is Opening.CHECK:
-        return [index - 1] if silent else []
+        # One too short to be run by itself is a remark on what was just said.
+        return [index - 1] if silent or len(draft.lines) - draft.plan <= FOLD_LINES else []
     loose = not resolved and found.loose
     hangs = discourse.takes_up(head) or discourse.points_back(head)
     return [index - 1] if hangs or silent or loose else []

@@ -51,10 +51,6 @@ class StepFailed(SprintError):
     """A step ended badly; the message names it and its log."""
 
 
-class Stopped(BaseException):
-    """A signal asked this process to stop."""
-
-
 @dataclass(frozen=True, slots=True)
 class Step:
     """One command.
@@ -224,4 +220,4 @@ def _digest(before: str, step: Step) -> str:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    raise Stopped(number)
+    raise KeyboardInterrupt

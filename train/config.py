@@ -51,14 +51,14 @@ class TrainConfig(StrictModel):
     start            `scratch` (a small Qwen2 and a tokenizer made from this data), a model folder or a hub name
     export           where the trained model goes; not given: `out`/`name`/model
     resume           go on with a run of this name; without it a used name is an error
-    layout           exact: every supervised token sees just what it will see at inference; flat: one causal text (paper)
+    layout           exact: every supervised token sees just what it will see at inference; flat: one text (paper)
     instruction      the text before the question; not given: none for scratch, otherwise by method
     row_tokens       length of a packed row; not given: the longest example, up to the model's context
     batch_tokens     row tokens per worker and micro step, rounded to whole rows; `micro_rows` says it in rows instead
     accumulation     micro steps per optimizer step
     max_steps        optimizer steps; not given: `epochs` passes over the data
     learning_rate    of AdamW; `muon_learning_rate` and `muon_weight_decay` belong to Muon's matrices
-    clip             largest gradient norm, 0 = no limit; with Muon it limits AdamW's part, as Muon's step has a fixed size
+    clip             largest gradient norm, over all parameters; 0: no limit
     checkpoint_every optimizer steps between checkpoints; not given: once per epoch
     max_failures     worker failures survived by going on from the last checkpoint
     resources        Ray resources per worker; not given: `threads` CPUs, and one GPU with `use_gpu`

@@ -50,7 +50,7 @@ class RowsInfo:
     fingerprint: str
 
 
-# --- reading -----------------------------------------------------------------------------------------------------------
+# --- reading ---------------------------------------------------------------------------------------------------------
 
 
 def read_curated(folder: Path) -> Curated:
@@ -61,9 +61,11 @@ def read_curated(folder: Path) -> Curated:
         raise InputError(f"{folder} holds no training examples, expected at least one row", field="data")
     methods = sorted({str(row["method"]) for row in rows})
     if len(methods) > 1 or methods[0] not in tuple(Method):
-        raise InputError(f"{folder}: column 'method' holds {', '.join(methods)}, expected one of sprint, rft in all rows")
-    columns = (tuple(str(row[name]) for row in rows) for name in ("id", "question", "text"))
-    return Curated(*columns, Method(methods[0]))
+        raise InputError(
+            f"{folder}: column 'method' holds {', '.join(methods)}, expected one of sprint, rft in all rows"
+        )
+    ids, questions, texts = (tuple(str(row[name]) for row in rows) for name in ("id", "question", "text"))
+    return Curated(ids, questions, texts, Method(methods[0]))
 
 
 def _parquet_files(folder: Path) -> list[Path]:
@@ -94,7 +96,7 @@ def _read(file: Path) -> list[dict[str, Any]]:
     return rows
 
 
-# --- rows --------------------------------------------------------------------------------------------------------------
+# --- rows ------------------------------------------------------------------------------------------------------------
 
 
 def encode(curated: Curated, prompter: Prompter, layout: Layout) -> list[Row]:
@@ -120,7 +122,7 @@ def write_rows(rows: Sequence[Row], folder: Path, row_tokens: int | None, contex
     if not kept:
         shortest = min(len(row) for row in rows)
         raise InputError(
-            f"row_tokens is too small: all {len(rows)} examples are longer than {limit} tokens (the shortest has {shortest})",
+            f"row_tokens is too small: the shortest of {len(rows)} examples has {shortest} tokens, a row {limit}",
             field="row_tokens",
         )
     packed = pack(kept, limit)
@@ -166,7 +168,7 @@ class Rows:
         return {name: np.asarray(array[chosen, :width]) for name, array in self.fields.items()}
 
 
-# --- order -------------------------------------------------------------------------------------------------------------
+# --- order -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,8 @@ def put_folder(folder: Path) -> Iterator[Path]:
 
 def check_target(folder: Path) -> None:
     """Refuse to replace a folder that is not a model. Raises InputError."""
-    if folder.exists() and not (folder / "config.json").exists() and any(folder.iterdir()):
+    taken = folder.is_file() or (folder.exists() and any(folder.iterdir()))
+    if taken and not (folder / "config.json").is_file():
         raise InputError(f"export folder {folder} holds something other than a model, expected a new folder")
 
 

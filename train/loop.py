@@ -6,18 +6,15 @@ It is started by Ray Train in each worker process; the driver (`train.run`) has 
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import shutil
 import tempfile
-import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from train.config import Precision, TrainConfig
+from train.progress import METRICS
 
-METRICS = "metrics.jsonl"
 ROWS = "rows"
 WEIGHTS = "weights"
 
@@ -101,6 +98,7 @@ class _Trainer:
         import torch
 
         from train.data import Order, Rows
+        from train.meter import Meter
         from train.models import SupervisedLoss, load
         from train.optim import make_optimizer
 
@@ -108,9 +106,7 @@ class _Trainer:
         context = ray.train.get_context()
         self.rank, self.world = context.get_world_rank(), context.get_world_size()
         self.rows = Rows(self.config.folder / ROWS)
-        self.order = Order(
-            len(self.rows), job.micro_rows, self.config.accumulation, self.world, seed=self.config.seed
-        )
+        self.order = Order(len(self.rows), job.micro_rows, self.config.accumulation, self.world, seed=self.config.seed)
         self.step = 0
         self.device = torch.device("cuda", torch.cuda.current_device()) if self.config.use_gpu else torch.device("cpu")
         settings = engine_config(job, 0)
@@ -123,12 +119,12 @@ class _Trainer:
         self.engine: Any = deepspeed.initialize(
             model=model, model_parameters=model.parameters(), optimizer=optimizer, config=settings
         )[0]
-        self.meter = Meter(job, self.rank, self.world, self.device)
+        self.meter = Meter(self.config.folder / METRICS, job.steps, self.rank, self.device)
 
     def _before_loading(self, settings: dict[str, Any]) -> object:
         """Under ZeRO-3 weights are split while they are read; `transformers` asks this object, kept alive, about it.
 
-        It does so through `accelerate`; without that package every worker reads the whole model and splits it afterwards.
+        It does so through `accelerate`; without that package every worker reads the whole model and then splits it.
         """
         if self.config.zero_stage < 3 or importlib.util.find_spec("accelerate") is None:
             return None
@@ -136,7 +132,7 @@ class _Trainer:
 
         return HfDeepSpeedConfig(settings)
 
-    # --- steps ---------------------------------------------------------------------------------------------------------
+    # --- steps -------------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Train to the end, with checkpoints on the way, and leave the weights in the run's folder."""
@@ -145,17 +141,18 @@ class _Trainer:
         while self.step < self.job.steps:
             self._optimizer_step()
             self.step += 1
-            if self.step % self.config.log_every == 0 or self.step == self.job.steps:
+            saving = self.step % self.job.checkpoint_every == 0 or self.step == self.job.steps
+            if saving or self.step % self.config.log_every == 0:  # a line's losses never reach across a checkpoint
                 self.meter.log(self.step, self.engine.optimizer.param_groups[-1]["lr"])
-            if self.step % self.job.checkpoint_every == 0 or self.step == self.job.steps:
+            if saving:
                 self._checkpoint()
         self._save_weights()
 
     def _optimizer_step(self) -> None:
         """One step over this worker's micro batches.
 
-        The loss of a micro batch is its sum over supervised tokens, divided by those of the whole step. DeepSpeed averages
-        over workers and micro steps, so it is multiplied by their number: every supervised token weighs the same.
+        The loss of a micro batch is its sum over supervised tokens, divided by those of the whole step. DeepSpeed
+        averages over workers and micro steps, so it is multiplied by their number: every supervised token weighs alike.
         """
         from train.optim import rate_factor, set_rate
 
@@ -176,7 +173,7 @@ class _Trainer:
         fields = self.rows.take(indices)
         return {name: torch.from_numpy(array).long().to(self.device) for name, array in fields.items()}
 
-    # --- checkpoints ---------------------------------------------------------------------------------------------------
+    # --- checkpoints -------------------------------------------------------------------------------------------------
 
     def resume(self) -> None:
         """Go back to the last checkpoint, if there is one: weights, optimizer, step and counts."""
@@ -214,70 +211,3 @@ class _Trainer:
             own = {name.removeprefix("lm."): value for name, value in weights.items()}
             lm.config.use_cache = True
             lm.save_pretrained(str(self.config.folder / WEIGHTS), state_dict=own)
-
-
-class Meter:
-    """Losses and tokens. Sums stay where they are computed; workers meet over them only when a line is written."""
-
-    def __init__(self, job: Job, rank: int, world: int, device: Any) -> None:
-        import torch
-
-        self._job, self._rank, self._world = job, rank, world
-        self._loss = torch.zeros((), device=device)
-        self._window = [0, 0]  # tokens, supervised tokens since the last line
-        self._total = [0, 0]
-        self._seconds = 0.0
-        self._began = 0.0
-        self._last = float("nan")
-
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint remembers."""
-        return {"total": list(self._total), "seconds": self._elapsed(), "last": self._last, "window": list(self._window)}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self._total, self._window = list(state["total"]), list(state["window"])
-        self._seconds, self._last = float(state["seconds"]), float(state["last"])
-
-    def begin(self, step: int) -> None:
-        """Start the clock; lines of steps after `step`, left by a run that stopped, are taken back."""
-        self._began = time.monotonic()
-        self._line_time = self._began
-        path = self._job.config.folder / METRICS
-        if self._rank == 0 and path.exists():
-            kept = [line for line in path.read_text(encoding="utf-8").splitlines() if json.loads(line)["step"] <= step]
-            path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-
-    def add(self, loss: Any) -> None:
-        self._loss += loss
-
-    def count(self, tokens: int, supervised: int) -> None:
-        """Tokens of one step, of all workers."""
-        for counts in (self._window, self._total):
-            counts[0] += tokens
-            counts[1] += supervised
-
-    def log(self, step: int, rate: float) -> None:
-        """Write the mean loss since the last line."""
-        import torch.distributed
-
-        torch.distributed.all_reduce(self._loss)
-        self._last = float(self._loss) / max(1, self._window[1])
-        now = time.monotonic()
-        line = {
-            "step": step,
-            "steps": self._job.steps,
-            "loss": self._last,
-            "learning_rate": rate,
-            "tokens": self._total[0],
-            "supervised_tokens": self._total[1],
-            "tokens_per_s": round(self._window[0] / max(1e-9, now - self._line_time), 1),
-            "seconds": round(self._elapsed(), 3),
-        }
-        if self._rank == 0:
-            with Path(self._job.config.folder / METRICS).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
-        self._loss.zero_()
-        self._window, self._line_time = [0, 0], now
-
-    def _elapsed(self) -> float:
-        return self._seconds + (time.monotonic() - self._began if self._began else 0.0)

@@ -42,7 +42,9 @@ def prepare(texts: Iterable[str], folder: Path, seed: int = 0, context: int = CO
 def _random_qwen2(vocab: int, pad_id: int, eos_id: int, seed: int, context: int) -> Any:
     """About 0.8 M parameters: enough to learn one small task, small enough for one core."""
     from transformers import Qwen2Config, Qwen2ForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     torch.manual_seed(seed)
     config = Qwen2Config(
         vocab_size=-(-vocab // 64) * 64,

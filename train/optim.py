@@ -1,9 +1,9 @@
 """Optimizers and the learning rate's course. It knows parameters and how ZeRO lays them out, nothing of data or Ray.
 
 Muon takes the momentum of a matrix's gradient to its nearest orthogonal matrix and steps along that; embeddings, norms,
-biases and the head keep AdamW. DeepSpeed brings a Muon of its own, but it clips gradients after the orthogonalisation,
-where the norm counts matrices instead of gradients, so a limit of 1 all but stops it; and it calls a compiler. The one here
-is an ordinary optimizer under ZeRO: it receives clipped gradients and does what `torch.optim.Muon` does.
+biases and the head keep AdamW. DeepSpeed brings a Muon of its own, but under ZeRO it clips after the orthogonalisation,
+where the norm counts matrices instead of gradients, so a limit of 1 all but stops it; and it calls a compiler. The one
+here is an ordinary optimizer under ZeRO: it receives clipped gradients and does what `torch.optim.Muon` does.
 """
 
 from __future__ import annotations
@@ -56,10 +56,12 @@ def _adamw_groups(named: Named, decay: float) -> list[dict[str, Any]]:
 class MuonAdamW(torch.optim.AdamW):
     """Muon on hidden matrices, AdamW on the rest, in one optimizer that ZeRO can split.
 
-    Without ZeRO it sees the matrices. Under ZeRO it sees one flat piece of each group; momentum is taken piece by piece,
-    the pieces are gathered, and each worker orthogonalises the matrices that its piece overlaps. `config.zero_stage` says
-    how the pieces lie.
+    Without ZeRO it sees the matrices. Under ZeRO it sees one flat piece of each group; momentum is taken piece by
+    piece, the pieces are gathered, and each worker orthogonalises the matrices that its piece overlaps.
+    `config.zero_stage` says how the pieces lie.
     """
+
+    param_groups: list[dict[str, Any]]
 
     def __init__(self, named: Named, config: TrainConfig) -> None:
         hidden = [p for name, p in named if is_hidden_matrix(name, p)]
@@ -78,7 +80,7 @@ class MuonAdamW(torch.optim.AdamW):
         super().__init__(groups, lr=config.learning_rate, betas=(config.beta1, config.beta2))
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self, closure: Any = None) -> None:
         """One step of the groups in `param_groups`; ZeRO calls it for one group at a time."""
         groups = self.param_groups
         for group in groups:
@@ -100,7 +102,12 @@ class MuonAdamW(torch.optim.AdamW):
     def _direction(self, p: Tensor, momentum: float) -> Tensor:
         """The gradient and its running mean, mixed as Nesterov's momentum."""
         assert p.grad is not None
-        mean = self.state[p].setdefault("momentum_buffer", torch.zeros_like(p.grad))
+        state = self.state[p]
+        if not state:
+            state["step"] = torch.zeros(())  # AdamW, when it is loaded, expects every parameter to count its steps
+            state["momentum_buffer"] = torch.zeros_like(p.grad)
+        state["step"] += 1
+        mean: Tensor = state["momentum_buffer"]
         mean.lerp_(p.grad, 1 - momentum)
         return p.grad.lerp(mean, momentum)
 
@@ -122,7 +129,7 @@ def _split_whole(pieces: Tensor, shapes: list[tuple[int, int]], rank: int) -> No
     for rows, columns in shapes:
         end = start + rows * columns
         if start < high and end > low:
-            flat[start:end] = orthogonal_step(flat[start:end].view(rows, columns)).view(-1)
+            flat[start:end] = orthogonal_step(flat[start:end].view(rows, columns)).reshape(-1)
         start = end
 
 

@@ -6,10 +6,9 @@ What can be wrong is found before Ray starts. It knows nothing of gradients.
 from __future__ import annotations
 
 import os
-import threading
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,15 @@ from sprint.files import read_json, read_jsonl, write_json
 from sprint.render import Layout, Prompter
 from sprint.tokenizer import HFTokenizer
 from train.config import SCRATCH, TrainConfig, TrainSummary
-from train.data import Curated, Order, Rows, RowsInfo, encode, read_curated, write_rows
-from train.export import check_target, finish
-from train.loop import METRICS, ROWS, WEIGHTS, Job, environment, worker
+from train.data import Curated, Order, RowsInfo, encode, read_curated, write_rows
+from train.export import check_target, finish, put_folder
+from train.loop import ROWS, WEIGHTS, Job, environment, worker
 from train.models import check_start, prepare
+from train.progress import METRICS, followed
 
 Say = Callable[[str], None]
 _SETTINGS = "config.json"
-_MAY_CHANGE = {"resume", "out", "export", "log_every", "checkpoint_every", "keep_checkpoints", "max_failures", "threads"}
+_MAY_CHANGE = {"resume", "out", "export", "log_every", "checkpoint_every", "keep_checkpoints", "max_failures"}
 _OBJECT_STORE_BYTES = 200 * 2**20
 
 
@@ -39,19 +39,20 @@ def train(config: TrainConfig, say: Say = print) -> TrainSummary:
     curated = read_curated(config.data)
     check_target(config.export_folder)
     _check_name(config)
-    start = _start(config, curated)
-    tokenizer, context = check_start(start)
-    card = _card(config, curated.method)
-    info = _rows(config, curated, Prompter(tokenizer, card), context)
-    write_json(config.folder / _SETTINGS, config.model_dump(mode="json"))
+    with _nothing_left_behind(config.folder):
+        start = _start(config, curated)
+        tokenizer, context = check_start(start)
+        card = _card(config, curated.method)
+        info = _rows(config, curated, Prompter(tokenizer, card), context)
+        write_json(config.folder / _SETTINGS, config.model_dump(mode="json"))
     job = _job(config, start, info)
     _announce(config, card, info, job, say)
-    with _ray(config), _progress(config, say):
+    with _ray(config), followed(config.folder, say):
         _fit(job)
     return _finish(job, info, tokenizer, card, say)
 
 
-# --- before ------------------------------------------------------------------------------------------------------------
+# --- before ----------------------------------------------------------------------------------------------------------
 
 
 def _check_name(config: TrainConfig) -> None:
@@ -76,6 +77,18 @@ def _check_name(config: TrainConfig) -> None:
         )
 
 
+@contextmanager
+def _nothing_left_behind(folder: Path) -> Iterator[None]:
+    """A new folder disappears again when its preparation fails."""
+    new = not folder.exists()
+    try:
+        yield
+    except BaseException:
+        if new:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
 def _start(config: TrainConfig, curated: Curated) -> str:
     """Where the weights come from; for `scratch`, a folder made from this run's texts."""
     if config.start != SCRATCH:
@@ -97,10 +110,10 @@ def _rows(config: TrainConfig, curated: Curated, prompter: Prompter, context: in
     rows = encode(curated, prompter, Layout(config.layout))
     folder = config.folder / ROWS
     before = read_json(folder / "info.json")["fingerprint"] if (folder / "info.json").exists() else None
-    pad_id = prompter.tokenizer.eos_id or 0
-    info = write_rows(rows, folder, config.row_tokens, context, pad_id)
-    if before not in (None, info.fingerprint):
-        raise ConfigError(f"resume: the data in {config.data} is not what run {config.name!r} began with", field="data")
+    with put_folder(folder) as draft:
+        info = write_rows(rows, draft, config.row_tokens, context, pad_id=prompter.tokenizer.eos_id or 0)
+        if before not in (None, info.fingerprint):
+            raise ConfigError(f"resume: {config.data} no longer holds what {config.name!r} began with", field="data")
     return info
 
 
@@ -120,7 +133,7 @@ def _announce(config: TrainConfig, card: ModelCard, info: RowsInfo, job: Job, sa
         say(f"dropped {info.dropped} examples longer than {info.row_tokens} tokens (longest: {info.longest_tokens})")
 
 
-# --- during ------------------------------------------------------------------------------------------------------------
+# --- during ----------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -163,7 +176,7 @@ def _fit(job: Job) -> None:
     from ray.train.torch import TorchTrainer
 
     config = job.config
-    default: dict[str, float] = {"CPU": config.threads} | ({"GPU": 1} if config.use_gpu else {})
+    default = {"CPU": float(config.threads)} | ({"GPU": 1.0} if config.use_gpu else {})
     trainer = TorchTrainer(
         _train_on_worker,
         train_loop_config={"job": job},
@@ -194,51 +207,7 @@ def _train_on_worker(settings: dict[str, Any]) -> None:
     worker(settings["job"])
 
 
-@contextmanager
-def _progress(config: TrainConfig, say: Say) -> Iterator[None]:
-    """Says what rank 0 writes into the metrics file, as it is written."""
-    stop = threading.Event()
-    follower = threading.Thread(target=_follow, args=(config.folder / METRICS, stop, say), daemon=True)
-    follower.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        follower.join()
-
-
-def _follow(path: Path, stop: threading.Event, say: Say) -> None:
-    """Report each new line once; steps repeated after a failure are reported again."""
-    seen = _metrics(path)
-    while True:
-        last_look = stop.wait(0.5)
-        now = _metrics(path)
-        for line in now:
-            if line not in seen:
-                say(progress_line(line))
-        seen = now
-        if last_look:
-            return
-
-
-def _metrics(path: Path) -> list[dict[str, Any]]:
-    """The whole lines written so far."""
-    import json
-
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
-
-
-def progress_line(line: dict[str, Any]) -> str:
-    """A metrics line for a person: step, loss, speed and the time left."""
-    step, steps = line["step"], line["steps"]
-    minutes, seconds = divmod(round(line["seconds"] / step * (steps - step)), 60)
-    speed = f"{line['tokens_per_s']:,.0f} tokens/s"
-    return f"  step {step:>{len(str(steps))}}/{steps}  loss {line['loss']:.4f}  {speed}  {minutes}:{seconds:02d} left"
-
-
-# --- after -------------------------------------------------------------------------------------------------------------
+# --- after -----------------------------------------------------------------------------------------------------------
 
 
 def _finish(job: Job, info: RowsInfo, tokenizer: HFTokenizer, card: ModelCard, say: Say) -> TrainSummary:
@@ -260,6 +229,3 @@ def _finish(job: Job, info: RowsInfo, tokenizer: HFTokenizer, card: ModelCard, s
     write_json(config.folder / "summary.json", summary.model_dump(mode="json"))
     say(f"trained {config.name}: {summary.steps} steps, loss {summary.final_loss:.4f}; model in {summary.export}")
     return summary
-
-
-__all__ = ["Rows", "progress_line", "train"]

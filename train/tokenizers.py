@@ -39,15 +39,15 @@ def tag_tokens(num_rounds: int, num_prompts: int) -> list[str]:
 def train_tokenizer(texts: Iterable[str], vocab_size: int = 1024) -> Any:
     """A `transformers` fast tokenizer trained on `texts`; the same texts give the same tokenizer.
 
-    `vocab_size` bounds the byte pairs, before tags are added. Tags are added for as many rounds and prompts as the texts
-    hold.
+    `vocab_size` bounds the byte pairs, before tags are added. Tags are added for as many rounds and prompts as the
+    texts hold.
     """
     from transformers import PreTrainedTokenizerFast
 
     known = list(texts)
     backend = _byte_pairs(known, vocab_size)
     backend.add_tokens(_added(_NUMBERS + tag_tokens(*_sizes(known))))
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(
         tokenizer_object=backend, pad_token=PAD, eos_token=EOS, clean_up_tokenization_spaces=False
     )
 
