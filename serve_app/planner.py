@@ -24,7 +24,7 @@ from sprint.render import Prompter
 from sprint.tokenizer import load_tokenizer
 from sprint.types import Rollout
 
-GATHER_S = 0.02  # text deltas are gathered this long before they are sent on, since each message costs
+GATHER_S = 0.05  # text deltas are gathered this long before they are sent on, since each message costs
 
 
 class Planner:
@@ -84,13 +84,13 @@ def engine_options(values: Mapping[str, Any]) -> EngineOptions:
     return EngineOptions(**known)
 
 
-async def gathered(events: AsyncIterator[Event]) -> AsyncIterator[list[Event]]:
-    """`events` in lists: text waits for a moment, anything else goes out at once with the text before it."""
+async def gathered(events: AsyncIterator[Event], every_s: float = GATHER_S) -> AsyncIterator[list[Event]]:
+    """`events` in lists: text goes out every `every_s`, anything else at once with the text before it."""
     held: list[Event] = []
-    sent_at = 0.0
+    sent_at = time.monotonic()
     async for event in events:
         _add(held, event)
-        if not isinstance(event, Delta) or time.monotonic() - sent_at >= GATHER_S:
+        if not isinstance(event, Delta) or time.monotonic() - sent_at >= every_s:
             yield held
             held, sent_at = [], time.monotonic()
     if held:

@@ -102,7 +102,7 @@ def parse_request(body: bytes) -> ChatRequest:
     """A request from its body. Raises InputError with one sentence about the first mistake."""
     try:
         values = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"the request body is not JSON: {error}") from None
     if not isinstance(values, dict):
         raise InputError(f"the request body is a JSON {type(values).__name__}, expected an object")

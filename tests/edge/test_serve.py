@@ -68,7 +68,7 @@ def make_tokenizer() -> Any:
 
 
 def make_model(tokenizer: Any) -> Any:
-    """A random model, with two tokens exchanged so that its greedy answer to ENDING ends after a few tokens."""
+    """A random model whose greedy answer to ENDING ends after three tokens, and to anything else never."""
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
@@ -88,12 +88,12 @@ def make_model(tokenizer: Any) -> Any:
         )
     )
     broken = [token for token in range(len(tokenizer)) if not tokenizer.decode([token]).isascii()]
+    end = tokenizer.eos_token_id
     with torch.no_grad():
-        model.lm_head.weight[broken] = 0  # parts of characters are never the likeliest
-        elsewhere = {tokenizer.eos_token_id, *greedy(model, tokenizer, ENDLESS)}
-        last = next(token for token in greedy(model, tokenizer, ENDING)[3:] if token not in elsewhere)
-        pair = [last, tokenizer.eos_token_id]
-        model.lm_head.weight[pair] = model.lm_head.weight[pair[::-1]].clone()
+        model.lm_head.weight[[*broken, end]] = 0  # these are never the likeliest ...
+        ending = tokenizer.encode(ENDING) + greedy(model, tokenizer, ENDING)[:3]
+        state = model.model(torch.tensor([ending])).last_hidden_state[0, -1]
+        model.lm_head.weight[end] = state * 1.05 * model.lm_head(state).max() / state.dot(state)  # ... but here
     return model
 
 
