@@ -85,7 +85,11 @@ def lexing() -> Iterator[tuple[str, str, str]]:
 
     whole, chars, single = best_s(by(len(text))), best_s(by(4)), best_s(by(1))
     yield "lexer, whole text at once", f"{len(text) / whole / 1e6:.1f} M characters/s", "1.0"
-    yield "lexer, 4 characters a time", f"{len(text) / chars / 1e6:.2f} M characters/s", f"{chars / whole:.0f} × the time"
+    yield (
+        "lexer, 4 characters a time",
+        f"{len(text) / chars / 1e6:.2f} M characters/s",
+        f"{chars / whole:.0f} × the time",
+    )
     yield "lexer, character by character", f"{len(text) / single / 1e6:.2f} M characters/s", f"{single / whole:.0f} ×"
 
 
@@ -101,7 +105,11 @@ def reading() -> Iterator[tuple[str, str, str]]:
     short = BYTES.encode(trajectory_text(trajectory(4, 4, 20)))
     once, eight = best_s(work(short)), best_s(work(short * 8))
     yield "token reader", f"{len(short) / once / 1e3:.0f} k tokens/s", "1.0"
-    yield "token reader, 8 × the text", f"{8 * len(short) / eight / 1e3:.0f} k tokens/s", f"{eight / once:.1f} × the time"
+    yield (
+        "token reader, 8 × the text",
+        f"{8 * len(short) / eight / 1e3:.0f} k tokens/s",
+        f"{eight / once:.1f} × the time",
+    )
 
 
 def looping() -> Iterator[tuple[str, str, str]]:
@@ -135,7 +143,11 @@ def packing() -> Iterator[tuple[str, str, str]]:
     bins = len(pack(rows, 8192))
     share = sum(lengths) / (bins * 8192)
     padded = sum(lengths) / (len(rows) * max(lengths))
-    yield "packing 2,000 rows into 8,192", f"{sum(lengths) / seconds / 1e6:.1f} M tokens/s", f"{share:.1%} of each row used"
+    yield (
+        "packing 2,000 rows into 8,192",
+        f"{sum(lengths) / seconds / 1e6:.1f} M tokens/s",
+        f"{share:.1%} of each row used",
+    )
     yield "the same rows, padded instead", "", f"{padded:.1%} used"
 
 

@@ -48,12 +48,9 @@ def running(config: ServeConfig, stop: threading.Event | None = None) -> Iterato
     `stop` gives up the start when it is set; the block is then not run. Raises like `serve`.
     """
     _check(config)
-    with _ray(config):
-        try:
-            _deploy(config, stop or threading.Event())
-            yield url(config)
-        finally:
-            _undeploy(config)
+    with _ray(config), _serve_instance(config):
+        _deploy(config, stop or threading.Event())
+        yield url(config)
 
 
 def url(config: ServeConfig) -> str:
@@ -119,14 +116,32 @@ def _cluster(config: ServeConfig) -> dict[str, Any]:
     }
 
 
+@contextmanager
+def _serve_instance(config: ServeConfig) -> Iterator[None]:
+    """Ray Serve. On a cluster that already had it, only our application goes away at the end."""
+    from ray import serve
+
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    stranger = bool(serve.status().proxies)
+    try:
+        serve.start(proxy_location="HeadOnly", http_options={"host": config.host, "port": config.port})
+        yield
+    finally:
+        if config.ready_file:
+            config.ready_file.unlink(missing_ok=True)
+        with redirect_stdout(io.StringIO()):  # the raylet reports that the controller ended, which is what we want
+            if stranger:
+                serve.delete(APP_NAME)
+            else:
+                serve.shutdown()
+
+
 def _deploy(config: ServeConfig, stop: threading.Event) -> None:
     """Start the application and wait until it answers."""
     from ray import serve
 
     from serve_app.app import application
 
-    logging.getLogger("ray.serve").setLevel(logging.ERROR)
-    serve.start(proxy_location="HeadOnly", http_options={"host": config.host, "port": config.port})
     target = serve.RunTarget(application(config), name=APP_NAME, route_prefix="/")
     serve.run_many([target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
     while not _is_running():
@@ -152,15 +167,6 @@ def _reason(app: Any) -> str:
     lines = [line.strip() for message in messages for line in message.splitlines() if line.strip()]
     causes = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
     return (causes or lines or ["no reason was given"])[-1]
-
-
-def _undeploy(config: ServeConfig) -> None:
-    from ray import serve
-
-    if config.ready_file:
-        config.ready_file.unlink(missing_ok=True)
-    with redirect_stdout(io.StringIO()):  # Ray's raylet reports that its controller ended, which is what we want
-        serve.shutdown()
 
 
 # --- the person at the terminal --------------------------------------------------------------------------------------

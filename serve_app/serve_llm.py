@@ -12,7 +12,6 @@ from sprint.errors import LLMError, LLMUnavailable, SprintError
 from sprint.llm import Chunk, Sampling
 
 
-KEEP = []
 class ServeLLM:
     """Implements `sprint.llm.LLM`. `handle` is a deployment handle whose `generate` streams chunks."""
 
@@ -30,8 +29,7 @@ class ServeLLM:
                 finished = chunk.finish_reason is not None
                 yield chunk
         finally:
-            KEEP.append(response)
-            if False:
+            if not finished:
                 response.cancel()  # the replica's generator is closed, which aborts the call on the engine
 
 

@@ -45,7 +45,7 @@ class Sampling:
 class Chunk:
     """Some of what was sampled.
 
-    token_ids      in order; over all chunks every sampled id once, the stop string's and the end-of-sequence id included
+    token_ids      in order; every sampled id once, the stop string's and the end-of-sequence id included
     text           the same as text; over all chunks it ends with the stop string where one was written
     finish_reason  set on the last chunk only
     cached_tokens  prompt tokens served from the prefix cache; None where the engine does not say (never 0 for that)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from sprint.tags import NOTHING_TO_EXECUTE
 
@@ -67,7 +68,7 @@ def _winning_path(plans: list[int], executions: list[int]) -> tuple[int, int]:
 
 def _cut_after(text: str, end: re.Pattern[str]) -> list[str]:
     cuts = [0, *(match.end() for match in end.finditer(text)), len(text)]
-    return [text[a:b].strip() for a, b in zip(cuts, cuts[1:], strict=False)]
+    return [text[a:b].strip() for a, b in pairwise(cuts)]
 
 
 def _execution_segments(text: str) -> list[str]:

@@ -1,7 +1,8 @@
 """A scripted model, shipped with the product: it answers from a function of the prompt's text.
 
-`calls` records what it was asked, `running` how many calls it is answering. For unit tests and for trying the protocol without weights. It honours the whole contract of the LLM seam (stop strings,
-limits, cancellation, a prefix cache in blocks). It knows no rounds.
+For unit tests and for trying the protocol without weights. It honours the whole contract of the LLM seam (stop strings,
+limits, cancellation, a prefix cache in blocks); `calls` records what it was asked, `running` how many calls it is
+answering. It knows no rounds.
 """
 
 from __future__ import annotations

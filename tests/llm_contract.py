@@ -138,7 +138,7 @@ async def cancelling_the_reader_cancels_the_call(subject: Subject) -> None:
 
 
 async def _until_idle(subject: Subject) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(5):
         while await subject.active():
             await asyncio.sleep(0.02)
 

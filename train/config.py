@@ -47,21 +47,44 @@ def _plain_name(name: str) -> str:
 class TrainConfig(StrictModel):
     """One supervised fine-tuning run. Everything it writes stands in the folder `out`/`name`.
 
-    data             folder of curated Parquet files; its `method` column says what the model learns
-    start            `scratch` (a small Qwen2 and a tokenizer made from this data), a model folder or a hub name
-    export           where the trained model goes; not given: `out`/`name`/model
-    resume           go on with a run of this name; without it a used name is an error
-    layout           exact: every supervised token sees just what it will see at inference; flat: one text (paper)
-    instruction      the text before the question; not given: none for scratch, otherwise by method
-    row_tokens       length of a packed row; not given: the longest example, up to the model's context
-    batch_tokens     row tokens per worker and micro step, rounded to whole rows; `micro_rows` says it in rows instead
-    accumulation     micro steps per optimizer step
-    max_steps        optimizer steps; not given: `epochs` passes over the data
-    learning_rate    of AdamW; `muon_learning_rate` and `muon_weight_decay` belong to Muon's matrices
-    clip             largest gradient norm, over all parameters; 0: no limit
-    checkpoint_every optimizer steps between checkpoints; not given: once per epoch
-    max_failures     worker failures survived by going on from the last checkpoint
-    resources        Ray resources per worker; not given: `threads` CPUs, and one GPU with `use_gpu`
+    data                    folder of curated Parquet files; its `method` column says what the model learns
+    name                    of the run and its folder
+    start                   `scratch` (a small Qwen2 and a tokenizer made from this data), a model folder or a hub name
+    out                     folder of runs, shared by all machines
+    export                  where the trained model goes; not given: `out`/`name`/model
+    resume                  go on with a run of this name; without it a used name is an error
+    layout                  exact: each supervised token sees just what it will see at inference; flat: one text (paper)
+    instruction             the text before the question; not given: none for scratch, otherwise by method
+    task                    a word about the task, for the model's card
+    seed                    of the order of the data, and of the weights of `scratch`
+    row_tokens              length of a packed row; not given: the longest example, up to the model's context
+    batch_tokens            row tokens per worker and micro step, rounded to whole rows
+    micro_rows              the same, in rows
+    accumulation            micro steps per optimizer step
+    epochs                  passes over the data
+    max_steps               optimizer steps, instead of `epochs`
+    optimizer               adamw, or muon: Muon on the hidden matrices and AdamW on the rest
+    learning_rate           peak, of AdamW
+    weight_decay            of AdamW; with muon also of its embeddings, otherwise of matrices only
+    beta1, beta2            AdamW's running means
+    muon_learning_rate      peak, of Muon
+    muon_weight_decay       of Muon's matrices
+    muon_momentum           of Muon
+    clip                    largest gradient norm, over all parameters; 0: no limit
+    schedule                what the learning rates do after the warm-up
+    warmup_steps            optimizer steps of rising learning rates
+    final_rate              learning rates at the end, as a share of the peak
+    precision               fp32; autocast: bf16 products over fp32 weights; bf16: weights too, with fp32 masters
+    zero_stage              what DeepSpeed splits over workers: 0 nothing, 1 optimizer, 2 and gradients, 3 and weights
+    gradient_checkpointing  compute activations twice instead of keeping them
+    workers                 processes, one per device
+    threads                 CPU threads per worker
+    use_gpu                 one GPU per worker
+    resources               Ray resources per worker; not given: `threads` CPUs, and one GPU with `use_gpu`
+    checkpoint_every        optimizer steps between checkpoints; not given: once per epoch
+    keep_checkpoints        latest checkpoints to keep
+    log_every               optimizer steps between progress lines
+    max_failures            worker failures survived by going on from the last checkpoint; -1: any number
     """
 
     data: Path
@@ -94,7 +117,7 @@ class TrainConfig(StrictModel):
     clip: float = Field(1.0, ge=0)
     schedule: Schedule = Schedule.COSINE
     warmup_steps: int = Field(0, ge=0)
-    final_rate: float = Field(0.0, ge=0, le=1, description="learning rate at the end, as a share of the peak")
+    final_rate: float = Field(0.0, ge=0, le=1)
 
     precision: Precision = Precision.AUTOCAST
     zero_stage: int = Field(1, ge=0, le=3)
@@ -122,7 +145,7 @@ class TrainConfig(StrictModel):
 class TrainSummary(StrictModel):
     """What a run came to. Tokens are those of all workers; `supervised_tokens` are the ones that carried loss.
 
-    `dropped` counts examples longer than a row. `seconds` is the time in the training loop, all attempts together.
+    `dropped` counts examples longer than a row. `seconds` is the time in the training loop, each step once.
     """
 
     name: str

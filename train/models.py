@@ -139,12 +139,14 @@ class SupervisedLoss(nn.Module):
         context = torch.autocast(device, dtype=torch.bfloat16) if self.autocast else contextlib.nullcontext()
         with context:
             hidden = self.lm.get_decoder()(
-                input_ids=batch["ids"], use_cache=False, **({} if plain else _packed(batch))
+                input_ids=batch["ids"], use_cache=False, **({} if plain else self._packed(batch))
             ).last_hidden_state
             logits: Tensor = self.lm.get_output_embeddings()(hidden[supervised])
         return logits, batch["labels"][supervised]
 
-
-def _packed(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    mask = attention_mask(batch["documents"], batch["streams"], batch["positions"], batch["visible"])
-    return {"attention_mask": mask, "position_ids": batch["positions"]}
+    def _packed(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Positions, and the mask as a bias of the type attention computes in: converted once, not per layer."""
+        seen = attention_mask(batch["documents"], batch["streams"], batch["positions"], batch["visible"])
+        dtype = torch.bfloat16 if self.autocast else self.lm.dtype
+        bias = torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, float("-inf"))
+        return {"attention_mask": bias, "position_ids": batch["positions"]}

@@ -40,11 +40,11 @@ def train(config: TrainConfig, say: Say = print) -> TrainSummary:
     check_target(config.export_folder)
     _check_name(config)
     with _nothing_left_behind(config.folder):
+        write_json(config.folder / _SETTINGS, config.model_dump(mode="json"))
         start = _start(config, curated)
         tokenizer, context = check_start(start)
         card = _card(config, curated.method)
         info = _rows(config, curated, Prompter(tokenizer, card), context)
-        write_json(config.folder / _SETTINGS, config.model_dump(mode="json"))
     job = _job(config, start, info)
     _announce(config, card, info, job, say)
     with _ray(config), followed(config.folder, say):

@@ -23,11 +23,9 @@ from sprint.ask import ask
 from sprint.errors import ConfigError, LLMUnavailable
 from sprint.tokenizer import HFTokenizer
 from sprint.usage import Usage
+from tests.edge.tiny_model import CONTEXT_TOKENS, ENDING, ENDLESS, save_tiny_model
 from tests.llm_contract import LAWS, Subject
 
-CONTEXT_TOKENS = 16_384  # so much that no call of these tests ends by itself before it is cancelled
-ENDLESS = "list the tasks"
-ENDING = "count to three"
 ROOT = Path(__file__).parents[2]
 
 
@@ -47,72 +45,6 @@ class Server:
         return httpx.post(f"{self.url}/v1/chat/completions", json=body, timeout=60)
 
 
-# --- a model that costs nothing --------------------------------------------------------------------------------------
-
-
-def make_tokenizer() -> Any:
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=400,
-        special_tokens=["<|end|>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    bpe.train_from_iterator(["<think>\n<Plan_1>\nplan the tasks, count them and list the results\n"] * 9, trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|end|>", pad_token="<|end|>")
-
-
-def make_model(tokenizer: Any) -> Any:
-    """A random model whose greedy answer to ENDING ends after three tokens, and to anything else never."""
-    import torch
-    from transformers import Qwen2Config, Qwen2ForCausalLM
-
-    torch.manual_seed(0)
-    model = Qwen2ForCausalLM(
-        Qwen2Config(
-            vocab_size=len(tokenizer),
-            hidden_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            num_key_value_heads=1,
-            intermediate_size=128,
-            max_position_embeddings=CONTEXT_TOKENS,
-            initializer_range=0.5,  # so that a greedy answer varies
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
-    broken = [token for token in range(len(tokenizer)) if not tokenizer.decode([token]).isascii()]
-    end = tokenizer.eos_token_id
-    with torch.no_grad():
-        model.lm_head.weight[[*broken, end]] = 0  # these are never the likeliest ...
-        ending = tokenizer.encode(ENDING) + greedy(model, tokenizer, ENDING)[:3]
-        state = model.model(torch.tensor([ending])).last_hidden_state[0, -1]
-        model.lm_head.weight[end] = state * 1.05 * model.lm_head(state).max() / state.dot(state)  # ... but here
-    return model
-
-
-def greedy(model: Any, tokenizer: Any, text: str) -> list[int]:
-    import torch
-
-    prompt = torch.tensor([tokenizer.encode(text)])
-    return model.generate(prompt, max_new_tokens=40, do_sample=False)[0, prompt.shape[1] :].tolist()
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("models") / "tiny"
-    tokenizer = make_tokenizer()
-    tokenizer.save_pretrained(path)
-    make_model(tokenizer).save_pretrained(path)
-    return path
-
-
 # --- the server ------------------------------------------------------------------------------------------------------
 
 
@@ -120,6 +52,13 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("models") / "tiny"
+    save_tiny_model(path)
+    return path
 
 
 @pytest.fixture(scope="module")

@@ -215,3 +215,9 @@ def test_nothing_is_written_when_the_start_does_not_fit(folder: Path) -> None:
     with pytest.raises(InputError, match="row_tokens is too small"):
         driver.train(config(folder, "unfit", row_tokens=16))
     assert not (folder / "runs" / "unfit").exists()
+
+
+def test_the_switch_that_keeps_deepspeed_from_compiling_is_still_there() -> None:
+    import deepspeed.ops
+
+    assert "deepspeed_shm_comm" in deepspeed.ops.__compatible_ops__

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from sprint import tags
 from sprint.types import Execution, Round, Trajectory
 
-_WORDS = st.sampled_from(["let", "us", "see", "7+5=12", "<", "</", "<Plan", "<prompt_1", "a<b", "é", "🙂", "\n", "-----"])
+_WORDS = st.sampled_from(
+    ["let", "us", "see", "7+5=12", "<", "</", "<Plan", "<prompt_1", "a<b", "é", "🙂", "\n", "-----"]
+)
 prose = st.lists(_WORDS, max_size=8).map(" ".join).filter(lambda text: not tags.contains_tag(text))
 
 
@@ -56,7 +58,7 @@ class JoiningTokenizer:
     """
 
     eos_id = 0
-    _PIECES = [">\n\n", ">\n", "\n\n<", "\n<", "</", "<", "Plan_", "prompt_", "execution_", "Execution_", " </"]
+    _PIECES = (">\n\n", ">\n", "\n\n<", "\n<", "</", "<", "Plan_", "prompt_", "execution_", "Execution_", " </")
     _SPLIT = re.compile("|".join(re.escape(piece) for piece in _PIECES) + "|.", re.DOTALL)
 
     def encode(self, text: str) -> list[int]:

@@ -69,7 +69,10 @@ def test_packing_loses_nothing_and_mixes_nothing(items: list[TrainingExample], s
             assert at == list(range(at[0], at[-1] + 1))
             found[tuple(row.ids[i] for i in at), tuple(row.labels[i] for i in at)] += 1
         assert not any(
-            may_attend(row, i, j) for i in range(len(row)) for j in range(len(row)) if row.documents[i] != row.documents[j]
+            may_attend(row, i, j)
+            for i in range(len(row))
+            for j in range(len(row))
+            if row.documents[i] != row.documents[j]
         )
     assert found == Counter((row.ids, row.labels) for row in rows)
 

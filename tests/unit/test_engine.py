@@ -61,7 +61,7 @@ def turns(*plans: str, execution: str = "done\n</execution_1.1>") -> Script:
     return script
 
 
-# --- what is said is what comes out ------------------------------------------------------------------------------------
+# --- what is said is what comes out ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dispatch", list(Dispatch))
@@ -105,7 +105,7 @@ def test_the_events_tell_the_whole_story() -> None:
     assert sum(isinstance(event, Finished) for event in told) == 1
 
 
-# --- dispatch ----------------------------------------------------------------------------------------------------------
+# --- dispatch -------------------------------------------------------------------------------------------------------
 
 
 def _plan_ended_before_first_execution(dispatch: Dispatch) -> bool:
@@ -162,7 +162,7 @@ def test_executors_run_side_by_side_but_no_more_than_allowed() -> None:
         assert executor.running == 0
 
 
-# --- models write what they like -----------------------------------------------------------------------------------------
+# --- models write what they like ------------------------------------------------------------------------------------
 
 FINAL = "<Final_answer>\nIt is \\boxed{7}.\n</Final_answer>"
 ODD_PLANS = {
@@ -250,7 +250,7 @@ def test_an_execution_over_its_time_is_marked_and_its_call_cancelled() -> None:
     assert rollout.stop_reason is StopReason.ANSWERED
 
 
-# --- every rollout ends ------------------------------------------------------------------------------------------------
+# --- every rollout ends ---------------------------------------------------------------------------------------------
 
 
 def test_the_last_round_must_answer() -> None:
@@ -275,7 +275,9 @@ def test_every_limit_has_its_stop_reason(options: EngineOptions, context_tokens:
     endless = ScriptedLLM(BYTES, lambda _: "<Plan_1>\n" + "think " * 2000, token_s=0.001, context_tokens=context_tokens)
     rollout = run(engine(endless, context_tokens=context_tokens), options)
     assert rollout.stop_reason is reason
-    assert all(len(call.prompt_ids) + call.sampled_tokens <= context_tokens for call in endless.calls if call.sampled_tokens)
+    assert all(
+        len(call.prompt_ids) + call.sampled_tokens <= context_tokens for call in endless.calls if call.sampled_tokens
+    )
     assert rollout.usage.generated_tokens <= options.max_tokens
 
 
@@ -304,7 +306,7 @@ def test_closing_the_events_cancels_every_call() -> None:
     assert not any(call.finished for call in executor.calls)
 
 
-# --- sampling, modes, accounts --------------------------------------------------------------------------------------------
+# --- sampling, modes, accounts --------------------------------------------------------------------------------------
 
 
 def test_seeds_differ_by_call_and_repeat_by_rollout() -> None:

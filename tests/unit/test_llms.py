@@ -60,7 +60,7 @@ def test_a_model_over_http_keeps_the_contract(dialect: Dialect, law: Callable[[S
     asyncio.run(check())
 
 
-# --- a server that speaks either dialect ---------------------------------------------------------------------------------
+# --- a server that speaks either dialect ----------------------------------------------------------------------------
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -108,7 +108,7 @@ async def stream(llm: ScriptedLLM, ids: list[int], body: dict) -> AsyncGenerator
     yield "data: [DONE]\n\n"
 
 
-# --- what only HTTP can do wrong ---------------------------------------------------------------------------------------------
+# --- what only HTTP can do wrong ------------------------------------------------------------------------------------
 
 
 def ask(endpoint: Endpoint, dialect: Dialect = Dialect.VLLM, timeout_s: float = 5.0) -> list[object]:

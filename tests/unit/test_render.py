@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from sprint.options import EngineOptions
 from sprint.render import Layout, Prompter, branch_opening, training_example, trajectory_text
 from sprint.scripted import ScriptedLLM
 from sprint.tokenizer import ByteTokenizer, Tokenizer
-from sprint.types import Trajectory
+from sprint.types import Tokens, Trajectory
 from tests.unit.follow import follow
 from tests.unit.strategies import JoiningTokenizer, trajectories
 
@@ -37,7 +38,7 @@ def test_training_holds_id_for_id_what_the_engine_sends(tokenizer: Tokenizer, tr
     assert executed == contexts
 
 
-def _unsampled(tokens) -> tuple[int, ...]:  # type: ignore[no-untyped-def]
+def _unsampled(tokens: Tokens) -> tuple[int, ...]:
     return tuple(id for id, sampled in zip(tokens.ids, tokens.sampled, strict=True) if not sampled)
 
 
@@ -94,11 +95,19 @@ def test_the_prompt_ends_with_one_open_think_tag() -> None:
 
 def test_the_instructions_name_every_tag_they_ask_for() -> None:
     text = Prompter(ByteTokenizer(), ModelCard(Method.SPRINT, Instruction.SPRINT)).question_text("q")
-    for tag in ("<Plan_p>", "</Plan_p>", "<prompt_p.k>", "<Execution_p>", "<execution_p.k>", "<Final_answer>", "\\boxed{}"):
+    for tag in (
+        "<Plan_p>",
+        "</Plan_p>",
+        "<prompt_p.k>",
+        "<Execution_p>",
+        "<execution_p.k>",
+        "<Final_answer>",
+        "\\boxed{}",
+    ):
         assert tag in text
 
 
-def test_a_card_travels_with_its_model(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_card_travels_with_its_model(tmp_path: Path) -> None:
     card = ModelCard(Method.SPRINT, Instruction.NONE, "chains")
     card.save(tmp_path)
     assert ModelCard.load(tmp_path) == card

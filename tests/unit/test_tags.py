@@ -25,7 +25,8 @@ EXAMPLE = Trajectory(
 
 def test_a_trajectory_is_spelled_as_published() -> None:
     assert trajectory_text(EXAMPLE) == (
-        "<think>\n<Plan_1>\nTwo things.\n<prompt_1.1> a </prompt_1.1>\n-----\n<prompt_1.2> b </prompt_1.2>\n</Plan_1>\n\n"
+        "<think>\n<Plan_1>\nTwo things.\n<prompt_1.1> a </prompt_1.1>\n-----\n<prompt_1.2> b </prompt_1.2>\n"
+        "</Plan_1>\n\n"
         "<Execution_1>\n<execution_1.1>\nA is 1.\n</execution_1.1>\n\n<execution_1.2>\nB is 2.\n</execution_1.2>\n"
         "</Execution_1>\n\n<Plan_2>\nNothing to hand out.\n</Plan_2>\n\n<Execution_2>\nNo prompt to execute.\n"
         "</Execution_2>\n\n<Final_answer>\nSo \\boxed{3}.\n</Final_answer>\n</think>"

@@ -16,7 +16,7 @@ from sprint.errors import ConfigError, InputError
 from train.config import TrainConfig, recipe
 from train.data import COLUMNS, read_curated
 from train.optim import rate_factor
-from train.run import progress_line
+from train.progress import progress_line
 
 
 def config(**values: object) -> TrainConfig:

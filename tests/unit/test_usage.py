@@ -63,7 +63,8 @@ def test_usage_reads_back_from_json() -> None:
 
 
 def test_an_output_whose_executions_do_not_match_its_plan_is_not_countable() -> None:
-    text = "<Plan_1>\na <prompt_1.1> x </prompt_1.1>\n</Plan_1>\n\n<Execution_1>\nNo prompt to execute.\n</Execution_1>\nend"
+    text = "<Plan_1>\na <prompt_1.1> x </prompt_1.1>\n</Plan_1>\n\n"
+    text += "<Execution_1>\nNo prompt to execute.\n</Execution_1>\nend"
     assert not published_counts(text, ByteTokenizer().encode).countable
 
 
