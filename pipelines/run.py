@@ -7,11 +7,9 @@ first is kept. No row vanishes. Knows nothing of how a row is judged (`sprint.cu
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -23,6 +21,7 @@ from pipelines.summary import CurationSummary, Tally, print_summary
 from sprint.curate import Curated, CurationOptions, curate_row, malformed
 from sprint.errors import InputError
 from sprint.files import write_json
+from sprint.local_ray import ray_session
 from sprint.rules import RulesAnnotator
 from sprint.types import DropReason
 
@@ -96,7 +95,7 @@ def _curated(shards: list[sources.Shard], config: CurateConfig) -> Iterator[Row]
     """Every row curated, in input order, streamed from Ray Data."""
     import ray
 
-    with _ray(config.num_cpus):
+    with ray_session(config.num_cpus):
         context = ray.data.DataContext.get_current()
         context.execution_options.preserve_order = True
         context.enable_progress_bars = False
@@ -144,20 +143,3 @@ def _schema() -> Any:
     names = [*Curated.__slots__, "where"]
     kinds = dict.fromkeys(integers, pa.int32()) | {"ratio": pa.float64()}
     return pa.schema([(name, kinds.get(name, pa.string())) for name in names])
-
-
-@contextmanager
-def _ray(num_cpus: int | None) -> Iterator[None]:
-    """The Ray that is there (a job's cluster, or one already started here), else one for this run alone."""
-    import ray
-
-    if ray.is_initialized():
-        yield
-        return
-    address = os.environ.get("RAY_ADDRESS", "local")
-    size = {"num_cpus": num_cpus, "include_dashboard": False} if address == "local" else {}
-    ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, **size)
-    try:
-        yield
-    finally:
-        ray.shutdown()

@@ -28,6 +28,7 @@ class Schedule(StrEnum):
     COSINE = "cosine"
     LINEAR = "linear"
     CONSTANT = "constant"
+    TRAPEZOID = "trapezoid"  # constant, then linear down: full speed until a small model has learned its skill
 
 
 class Precision(StrEnum):

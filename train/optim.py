@@ -18,6 +18,8 @@ from train.config import OptimizerName, Schedule, TrainConfig
 
 Named = list[tuple[str, nn.Parameter]]
 
+_COOLDOWN = 0.35  # share of the steps over which a trapezoid falls to its end
+
 
 def rate_factor(config: TrainConfig, step: int, steps: int) -> float:
     """The learning rate at `step` (from 0) of `steps`, as a share of the peak."""
@@ -27,6 +29,7 @@ def rate_factor(config: TrainConfig, step: int, steps: int) -> float:
         Schedule.COSINE: 0.5 * (1 + math.cos(math.pi * progress)),
         Schedule.LINEAR: 1 - progress,
         Schedule.CONSTANT: 1.0,
+        Schedule.TRAPEZOID: min(1.0, (1 - progress) / _COOLDOWN),
     }[config.schedule]
     return warm * (config.final_rate + (1 - config.final_rate) * falling)
 

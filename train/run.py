@@ -15,6 +15,7 @@ from typing import Any
 from sprint.card import Instruction, Method, ModelCard
 from sprint.errors import ConfigError, SprintError
 from sprint.files import read_json, read_jsonl, write_json
+from sprint.local_ray import ray_session
 from sprint.render import Layout, Prompter
 from sprint.tokenizer import HFTokenizer
 from train.config import SCRATCH, TrainConfig, TrainSummary
@@ -27,7 +28,6 @@ from train.progress import METRICS, followed
 Say = Callable[[str], None]
 _SETTINGS = "config.json"
 _MAY_CHANGE = {"resume", "out", "export", "log_every", "checkpoint_every", "keep_checkpoints", "max_failures"}
-_OBJECT_STORE_BYTES = 200 * 2**20
 
 
 def train(config: TrainConfig, say: Say = print) -> TrainSummary:
@@ -47,7 +47,8 @@ def train(config: TrainConfig, say: Say = print) -> TrainSummary:
         info = _rows(config, curated, Prompter(tokenizer, card), context)
     job = _job(config, start, info)
     _announce(config, card, info, job, say)
-    with _ray(config), followed(config.folder, say):
+    cpus = max(os.cpu_count() or 1, config.workers * config.threads)
+    with ray_session(cpus), followed(config.folder, say):
         _fit(job)
     return _finish(job, info, tokenizer, card, say)
 
@@ -134,40 +135,6 @@ def _announce(config: TrainConfig, card: ModelCard, info: RowsInfo, job: Job, sa
 
 
 # --- during ----------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _ray(config: TrainConfig) -> Iterator[None]:
-    """A Ray to run on: the one there is, or a local one for as long as it is needed."""
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    import ray
-
-    if ray.is_initialized():
-        yield
-        return
-    if address := os.environ.get("RAY_ADDRESS"):
-        ray.init(address=address, log_to_driver=False)
-    else:
-        cpus = max(os.cpu_count() or 1, config.workers * config.threads)
-        ray.init(
-            address="local",
-            num_cpus=cpus,
-            include_dashboard=False,
-            object_store_memory=_OBJECT_STORE_BYTES,
-            log_to_driver=False,
-            logging_level="error",
-            runtime_env={"env_vars": {"PYTHONPATH": _python_path()}},
-        )
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _python_path() -> str:
-    """Where workers on this machine find the project, installed or not."""
-    here = str(Path(__file__).resolve().parent.parent)
-    return os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))
 
 
 def _fit(job: Job) -> None:

@@ -1,0 +1,52 @@
+"""One way for every room to come by Ray: the one there is, the one RAY_ADDRESS names, or a local one for a while.
+
+Ray is imported inside, after the command line has been read. It knows nothing of what Ray is used for.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+OBJECT_STORE_BYTES = 200 << 20  # rows travel in small blocks; Ray's default would take a third of the memory
+
+
+@contextmanager
+def ray_session(num_cpus: int | None = None) -> Iterator[None]:
+    """Ray, for as long as the block runs. Stops only what it started.
+
+    num_cpus  logical CPUs of a local Ray; None: those of the machine. Not used when a cluster is joined.
+    """
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    ray.init(log_to_driver=False, logging_level=logging.ERROR, **_settings(num_cpus))
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _settings(num_cpus: int | None) -> dict[str, Any]:
+    if address := os.environ.get("RAY_ADDRESS"):
+        return {"address": address}
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # nobody else can reach it, and the token file is shared
+    return {
+        "address": "local",
+        "num_cpus": num_cpus,
+        "include_dashboard": False,
+        "object_store_memory": OBJECT_STORE_BYTES,
+        "runtime_env": {"env_vars": {"PYTHONPATH": _python_path()}},
+    }
+
+
+def _python_path() -> str:
+    """Where workers on this machine find the project, installed or not."""
+    here = str(Path(__file__).resolve().parent.parent)
+    return os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))
