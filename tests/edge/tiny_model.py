@@ -57,8 +57,8 @@ def make_model(tokenizer: Any) -> Any:
         model.lm_head.weight[[*broken, end]] = 0  # these are never the likeliest ...
         ending = tokenizer.encode(ENDING) + greedy(model, tokenizer, ENDING)
         states = model.model(torch.tensor([ending])).last_hidden_state[0, -36:]
-        state = states[model.lm_head(states).amax(-1).argmin()]  # where it is least sure of what comes next,
-        model.lm_head.weight[end] = state * 1.05 * model.lm_head(state).max() / state.dot(state)  # ... but here
+        state = states[model.lm_head(states).amax(-1).argmin()]  # least sure of what comes next
+        model.lm_head.weight[end] = state * 1.05 * model.lm_head(state).max() / state.dot(state)  # ... but there
     return model
 
 
