@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import re
 import signal
 import socket
@@ -22,11 +21,11 @@ from serve_app.config import ServeConfig, check_model_folder, context_window
 from sprint.card import ModelCard
 from sprint.errors import ConfigError, LLMUnavailable
 from sprint.files import write_text
+from sprint.local_ray import ray_session
 
 APP_NAME = "sprint"
 POLL_S = 0.2
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-OBJECT_STORE_BYTES = 128 << 20  # messages are small; the default would take a third of the memory
 
 
 def serve(config: ServeConfig) -> None:
@@ -48,7 +47,7 @@ def running(config: ServeConfig, stop: threading.Event | None = None) -> Iterato
     `stop` gives up the start when it is set; the block is then not run. Raises like `serve`.
     """
     _check(config)
-    with _ray(config), _serve_instance(config):
+    with ray_session(config.num_cpus), _serve_instance(config):
         _deploy(config, stop or threading.Event())
         yield url(config)
 
@@ -76,44 +75,6 @@ def _check_port(host: str, port: int) -> None:
 
 
 # --- Ray -------------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _ray(config: ServeConfig) -> Iterator[None]:
-    """Ray: the cluster this process belongs to or that RAY_ADDRESS names, otherwise one of our own."""
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a local cluster; the HTTP door has no token either
-    import ray
-
-    if ray.is_initialized():
-        yield
-        return
-    try:
-        with _kept_signal_handlers():
-            ray.init(logging_level=logging.ERROR, log_to_driver=False, **_cluster(config))
-        yield
-    finally:
-        ray.shutdown()
-
-
-@contextmanager
-def _kept_signal_handlers() -> Iterator[None]:
-    """Ray puts a handler of its own in place of ours; while it starts, it also needs it."""
-    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    yield
-    if threading.current_thread() is threading.main_thread():
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _cluster(config: ServeConfig) -> dict[str, Any]:
-    if os.environ.get("RAY_ADDRESS"):
-        return {}
-    return {
-        "address": "local",
-        "num_cpus": config.num_cpus,
-        "include_dashboard": False,
-        "object_store_memory": OBJECT_STORE_BYTES,
-    }
 
 
 @contextmanager

@@ -51,7 +51,7 @@ class Size:
 _SCRATCH = (
     "--optimizer=muon", "--learning-rate=0.003", "--batch-tokens=1480", "--warmup-steps=60", "--final-rate=0.02",
 )  # fmt: skip
-_CHAINS = ("num_chains=6", "num_operands=6")
+_CHAINS = ("num_chains=6", "num_operands=5")
 SIZES = {
     ("chains", False): Size(5000, 300, 2000, _CHAINS, _SCRATCH),
     ("chains", True): Size(300, 40, 400, _CHAINS, (*_SCRATCH, "--max-steps=20")),

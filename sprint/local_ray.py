@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,11 +28,22 @@ def ray_session(num_cpus: int | None = None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    ray.init(log_to_driver=False, logging_level=logging.ERROR, **_settings(num_cpus))
     try:
+        with _kept_signal_handlers():
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **_settings(num_cpus))
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _kept_signal_handlers() -> Iterator[None]:
+    """Ray puts a handler of its own in place of the caller's; while it starts, it also needs it."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _settings(num_cpus: int | None) -> dict[str, Any]:

@@ -66,6 +66,10 @@ class HFTokenizer:
             self.hf: Any = AutoTokenizer.from_pretrained(str(source))
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"no tokenizer could be loaded from {source}: {str(error).splitlines()[0]}") from error
+        # The engine decodes every token as it comes, so the wrapper's own work would be most of the planner's.
+        self._backend: Any = getattr(self.hf, "backend_tokenizer", None)
+        if self._backend is None:
+            raise InputError(f"the tokenizer of {source} has no fast implementation, expected a tokenizer.json")
 
     @property
     def eos_id(self) -> int | None:
@@ -77,11 +81,11 @@ class HFTokenizer:
         return len(self.hf)
 
     def encode(self, text: str) -> list[int]:
-        ids: list[int] = self.hf.encode(text, add_special_tokens=False)
+        ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        text: str = self.hf.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        text: str = self._backend.decode(list(ids), skip_special_tokens=False)
         return text
 
     def chat(self, content: str) -> str:

@@ -26,7 +26,7 @@ class ChainsOptions(Options):
     """How many chains, how many operands in each, and the largest running value."""
 
     num_chains: int = bounded(6, 2, len(LABELS))
-    num_operands: int = bounded(6, 2, 32)
+    num_operands: int = bounded(5, 2, 32)
     top: int = bounded(24, 1, 99)
 
 
@@ -98,7 +98,7 @@ def _work_out(label: str, chain: str) -> list[str]:
     values = running_values(chain)
     terms = _TERM.findall(chain)
     sums = [f"{a}{sign}{operand}={b}." for (a, b), (sign, operand) in zip(pairwise(values), terms, strict=True)]
-    return [f"Let me work out {label}.", *sums, f"So {label}={values[-1]}."]
+    return [f"Let me work out {label}.", f"{label}: {chain}.", *sums, f"So {label}={values[-1]}."]
 
 
 def _compare(first: tuple[str, int], second: tuple[str, int]) -> list[str]:

@@ -119,9 +119,9 @@ def test_the_wording_of_chains() -> None:
     assert task.question(data) == "Which chain is largest?\nA: 4+5-7\nB: 20+1-9\nC: 2+9+1"
     reasoning, answer = task.reason(data, random.Random(0))
     assert reasoning == (
-        "Let me work out A.\n4+5=9.\n9-7=2.\nSo A=2.\n"
-        "Let me work out B.\n20+1=21.\n21-9=12.\nSo B=12.\n"
-        "Let me work out C.\n2+9=11.\n11+1=12.\nSo C=12.\n"
+        "Let me work out A.\nA: 4+5-7.\n4+5=9.\n9-7=2.\nSo A=2.\n"
+        "Let me work out B.\nB: 20+1-9.\n20+1=21.\n21-9=12.\nSo B=12.\n"
+        "Let me work out C.\nC: 2+9+1.\n2+9=11.\n11+1=12.\nSo C=12.\n"
         "Now compare A with B.\nA=2.\nB=12.\n2<12.\nSo B=12 wins.\n"
         "Now compare B with C.\nB=12.\nC=12.\n12=12.\nSo B=12 wins."
     )
