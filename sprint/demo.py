@@ -49,11 +49,12 @@ class Size:
 
 
 _SCRATCH = (
-    "--optimizer=muon", "--learning-rate=0.003", "--batch-tokens=1480", "--warmup-steps=60", "--final-rate=0.02",
+    "--optimizer=muon", "--learning-rate=0.003", "--muon-learning-rate=0.01", "--batch-tokens=900",
+    "--warmup-steps=60", "--final-rate=0.02",
 )  # fmt: skip
 _CHAINS = ("num_chains=6", "num_operands=5")
 SIZES = {
-    ("chains", False): Size(5000, 300, 2000, _CHAINS, _SCRATCH),
+    ("chains", False): Size(4000, 300, 2000, _CHAINS, _SCRATCH),
     ("chains", True): Size(300, 40, 400, _CHAINS, (*_SCRATCH, "--max-steps=20")),
     ("countdown", False): Size(6000, 300, 3000, ("num_numbers=3",), (*_SCRATCH, "--epochs=2")),
     ("countdown", True): Size(300, 40, 400, ("num_numbers=3",), (*_SCRATCH, "--max-steps=20")),

@@ -1,8 +1,9 @@
 """The tokenizer of models that start from scratch: a byte-level BPE in which protocol tags and small numbers are whole.
 
 It is trained on the texts it will read. A number from 0 to 99 is one token wherever it stands, because arithmetic is
-learned far sooner so; a tag with the white space that customarily goes with it is one token, so a tag is never half
-written. Any text, seen or not, comes back unchanged but for Unicode normalisation (NFC). It knows nothing of models.
+learned far sooner so, and so is a sign with its digit (`_signed_digits`); a tag with the white space that customarily
+goes with it is one token, so a tag is never half written. Any text, seen or not, comes back unchanged but for Unicode
+normalisation (NFC). It knows nothing of models.
 
 For a model of type `qwen2`, `transformers` always loads a Qwen2 tokenizer and puts that tokenizer's own split pattern,
 normalisation and unknown token in place of what the file says. So those are used here from the start, and numbers are
@@ -22,6 +23,7 @@ from sprint.tokenizer import QWEN2_SPLIT
 PAD = "<|pad|>"
 EOS = "<|endoftext|>"  # also what the Qwen2 tokenizer takes for unknown text
 _NUMBERED = re.compile(r"(?:prompt|execution)_(\d+)\.(\d+)|Plan_(\d+)")
+_SIGNED_NUMBER = re.compile(r"[+-](\d+)")
 _NUMBERS = [str(number) for number in range(10, 100)]  # single digits are bytes
 
 
@@ -46,10 +48,16 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 1024) -> Any:
 
     known = list(texts)
     backend = _byte_pairs(known, vocab_size)
-    backend.add_tokens(_added(_NUMBERS + tag_tokens(*_sizes(known))))
+    backend.add_tokens(_added(_NUMBERS + _signed_digits(known) + tag_tokens(*_sizes(known))))
     return PreTrainedTokenizerFast(
         tokenizer_object=backend, pad_token=PAD, eos_token=EOS, clean_up_tokenization_spaces=False
     )
+
+
+def _signed_digits(texts: Iterable[str]) -> list[str]:
+    """`+1` … `-9`, where the texts never have a sign before a longer number: one thing to look up instead of two."""
+    lengths = {len(number) for text in texts for number in _SIGNED_NUMBER.findall(text)}
+    return [f"{sign}{digit}" for sign in "+-" for digit in range(1, 10)] if lengths == {1} else []
 
 
 def _sizes(texts: Iterable[str]) -> tuple[int, int]:

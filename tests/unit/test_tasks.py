@@ -135,7 +135,7 @@ def test_running_values_stay_within_bounds() -> None:
             values = [value for chain in problem.data["chains"] for value in running_values(chain)]
             assert min(values) >= 0
             assert max(values) <= top
-            assert len(values) == 36
+            assert len(values) == 30
 
 
 def test_every_number_in_a_chains_trace_follows_from_its_line() -> None:

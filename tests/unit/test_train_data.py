@@ -172,7 +172,12 @@ def test_any_text_comes_back(tokenizer: Any, text: str) -> None:
 def test_numbers_up_to_99_are_one_token_each(tokenizer: Any) -> None:
     for number in range(100):
         assert len(tokenizer.encode(str(number))) == 1
-        assert len(tokenizer.encode(f"{number}+{number}={number}")) == 5
+        assert len(tokenizer.encode(f"{number}*{number}={number}")) == 5
+
+
+def test_a_sign_and_its_digit_are_one_token_where_no_longer_number_has_a_sign() -> None:
+    assert len(train_tokenizer(["8-6+2=4"]).encode("8-6+2=4")) == 5
+    assert len(train_tokenizer(["8-6+12=14"]).encode("8-6+12=14")) == 7
 
 
 def test_every_tag_of_the_texts_is_one_token(tokenizer: Any) -> None:
