@@ -13,7 +13,7 @@ from typing import Any
 from serve_app.schema import ChatRequest, Envelope, error_object, finish_reason, openai_usage, sprint_object
 from sprint.card import Method
 from sprint.events import Delta, Event, Finished, Part, RoundJoined
-from sprint.tags import FINAL_OPEN, THINK_OPEN, TagKind, opening
+from sprint.tags import THINK_OPEN
 from sprint.types import Rollout, StopReason
 
 DONE = "data: [DONE]\n\n"
@@ -32,7 +32,6 @@ class Transcript:
         self._envelope = envelope
         self._method = method
         self._sent = ""
-        self._in_final = False
 
     def chunks(self, event: Event) -> Iterator[dict[str, Any]]:
         """What the client hears of `event`."""
@@ -42,17 +41,8 @@ class Transcript:
             yield self._envelope.event_chunk(event.as_dict())
         if isinstance(event, Finished):
             yield from self._end(event.rollout)
-        elif isinstance(event, RoundJoined):
+        elif isinstance(event, RoundJoined) or (isinstance(event, Delta) and event.part is not Part.EXECUTION):
             yield from self._reasoning(event.text)
-        elif isinstance(event, Delta) and event.part is not Part.EXECUTION:
-            yield from self._reasoning(self._opening_of(event) + event.text)
-
-    def _opening_of(self, event: Delta) -> str:
-        """In the last round the runtime opens the final answer, and no event says so."""
-        if event.part is not Part.FINAL or self._in_final:
-            return ""
-        self._in_final = True
-        return "" if opening(TagKind.FINAL) in event.text else FINAL_OPEN
 
     def _reasoning(self, text: str) -> Iterator[dict[str, Any]]:
         if text:

@@ -6,6 +6,7 @@ It knows the order of the steps and what each is given, per task and size. It do
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -48,16 +49,14 @@ class Size:
     training: tuple[str, ...]
 
 
-_SCRATCH = (
-    "--optimizer=muon", "--learning-rate=0.003", "--muon-learning-rate=0.01", "--batch-tokens=900",
-    "--warmup-steps=60", "--final-rate=0.02",
-)  # fmt: skip
 _CHAINS = ("num_chains=6", "num_operands=5")
+_COUNTDOWN = ("num_numbers=3",)
+_FEW_STEPS = ("--max-steps=20",)
 SIZES = {
-    ("chains", False): Size(4000, 300, 2000, _CHAINS, _SCRATCH),
-    ("chains", True): Size(300, 40, 400, _CHAINS, (*_SCRATCH, "--max-steps=20")),
-    ("countdown", False): Size(6000, 300, 3000, ("num_numbers=3",), (*_SCRATCH, "--epochs=2")),
-    ("countdown", True): Size(300, 40, 400, ("num_numbers=3",), (*_SCRATCH, "--max-steps=20")),
+    ("chains", False): Size(4000, 300, 2000, _CHAINS, ()),
+    ("chains", True): Size(300, 40, 400, _CHAINS, _FEW_STEPS),
+    ("countdown", False): Size(6000, 300, 3000, _COUNTDOWN, ()),
+    ("countdown", True): Size(300, 40, 400, _COUNTDOWN, _FEW_STEPS),
 }
 
 
@@ -109,10 +108,16 @@ def _generate(config: DemoConfig, folder: Path, size: Size) -> Step:
 
 def _train(config: DemoConfig, folder: Path, size: Size, method: str) -> Step:
     words: tuple[str, ...] = ("train", f"{folder}/curated/{method}", f"--name={method}", f"--start={folder}/start")
-    words += ("--instruction=none", f"--task={config.task}", f"--seed={config.seed}", f"--out={folder}/training")
+    words += (f"--config={_recipe(config.task)}", f"--task={config.task}", f"--seed={config.seed}")
+    words += (f"--out={folder}/training",)
     words += (f"--export={folder}/models/{method}", *size.training)
     run = folder / "training" / method
     return Step(f"train: the {method.upper()} model", words, makes=(folder / "models" / method,), resumes=run)
+
+
+def _recipe(task: str) -> str:
+    """The training settings of a task, which stand beside the training code."""
+    return os.path.relpath(Path(__file__).resolve().parents[1] / "train" / "recipes" / f"{task}.yaml")
 
 
 def _evaluate(config: DemoConfig, folder: Path, size: Size, method: str) -> Step:

@@ -151,6 +151,7 @@ class _Rollout:
         last = number == self.options.max_rounds
         if last:
             self._write(tags.FINAL_OPEN)
+            self._show(Part.FINAL, number, 0, tags.FINAL_OPEN)
         turn = PlanTurn(self.tokenizer, final=last)
         tasks: list[asyncio.Task[_Result]] = []
 

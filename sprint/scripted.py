@@ -1,8 +1,8 @@
 """A scripted model, shipped with the product: it answers from a function of the prompt's text.
 
 For unit tests and for trying the protocol without weights. It honours the whole contract of the LLM seam (stop strings,
-limits, cancellation, a prefix cache in blocks); `calls` records what it was asked, `running` how many calls it is
-answering. It knows no rounds.
+limits, cancellation, a prefix cache in blocks); `calls` records what it was asked, `running` and `most_running`
+how many calls it is and was answering at once. It knows no rounds.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class ScriptedLLM:
         self.block_tokens = block_tokens
         self.token_s = token_s
         self.calls: list[Call] = []
-        self.running = 0
+        self.running = self.most_running = 0
         self._cache: set[int] = set()
 
     async def stream(
@@ -74,6 +74,7 @@ class ScriptedLLM:
         self._cache.update(blocks.keys + blocks.extend(call.prompt_ids[-1:]))
         said = self._say(call, min(sampling.max_tokens, room))
         self.running += 1
+        self.most_running = max(self.most_running, self.running)
         try:
             for start in range(0, len(said.ids), self.chunk_tokens):
                 await asyncio.sleep(self.token_s * self.chunk_tokens)

@@ -138,27 +138,13 @@ def test_joins_do_not_depend_on_who_finishes_first(slow: int) -> None:
 
 
 def test_executors_run_side_by_side_but_no_more_than_allowed() -> None:
-    class Counting(ScriptedLLM):
-        running = most = 0
-
-        async def stream(
-            self, prompt_ids: Sequence[int], sampling: Sampling, *, session: str = ""
-        ) -> AsyncGenerator[Chunk, None]:
-            self.running += 1
-            self.most = max(self.most, self.running)
-            try:
-                async for chunk in super().stream(prompt_ids, sampling, session=session):
-                    yield chunk
-            finally:
-                self.running -= 1
-
     plan = "<Plan_1>\n" + "\n".join(prompt(1, k, "x") for k in range(1, 7)) + "\n</Plan_1>"
     script = turns(plan, "<Final_answer>\nok\n</Final_answer>", execution="done " * 20 + "\n</execution_1.1>")
     for limit, expected in ((6, 6), (2, 2)):
-        executor = Counting(BYTES, script)
+        executor = ScriptedLLM(BYTES, script)
         said = turns(plan, "<Final_answer>\nok\n</Final_answer>")
         run(engine(said, executor), replace(GREEDY, dispatch=Dispatch.BARRIER, max_concurrency=limit))
-        assert executor.most == expected
+        assert executor.most_running == expected
         assert executor.running == 0
 
 
@@ -255,7 +241,10 @@ def test_an_execution_over_its_time_is_marked_and_its_call_cancelled() -> None:
 
 def test_the_last_round_must_answer() -> None:
     plan = "<Plan_1>\nhm\n</Plan_1>"
-    rollout = run(engine(turns(plan, plan, "\\boxed{9}\n</Final_answer>")), replace(GREEDY, max_rounds=3))
+    told = events(engine(turns(plan, plan, "\\boxed{9}\n</Final_answer>")), replace(GREEDY, max_rounds=3))
+    rollout = told[-1].rollout  # type: ignore[attr-defined]
+    final = "".join(event.text for event in told if isinstance(event, Delta) and event.part is Part.FINAL)
+    assert final == "<Final_answer>\n\\boxed{9}\n</Final_answer>"
     assert rollout.stop_reason is StopReason.ANSWERED
     assert rollout.answer_text == "\\boxed{9}"
     assert rollout.text.endswith("<Final_answer>\n\\boxed{9}\n</Final_answer>\n</think>")
