@@ -129,6 +129,7 @@ def _evaluate(config: DemoConfig, folder: Path, size: Size, method: str) -> Step
         "evaluate",
         f"--task={config.task}",
         f"--n={size.num_problems}",
+        f"--alone={size.num_problems // 5}",
         f"--label={method.upper()}",
     )
     words += (f"--base-url=http://127.0.0.1:{port}/v1", f"--max-tokens={size.max_tokens}", f"--out={out}")

@@ -23,6 +23,7 @@ class EvalConfig(StrictModel):
     n: int = Field(300, ge=1, description="how many problems (a file: at most this many)")
     seed: int = Field(0, description="which held-out problems a generated task poses, and the sampling seed")
     concurrency: int = Field(8, ge=1, le=1024, description="requests in flight")
+    alone: int = Field(0, ge=0, description="so many problems are asked first, one at a time, for an undisturbed clock")
     temperature: float = Field(0.0, ge=0.0, le=2.0, description="0: greedy")
     top_p: float = Field(1.0, gt=0.0, le=1.0)
     max_tokens: int = Field(4096, ge=1, description="most tokens generated for one problem")

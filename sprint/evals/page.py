@@ -54,14 +54,16 @@ def _sampling(report: Report) -> str:
 def _cards(report: Report) -> str:
     cards = []
     for comparison in report.comparisons:
-        ratio, wall = comparison.ratios["pipelined_tokens"], comparison.ratios["wall_s"]
+        ratio = comparison.ratios["pipelined_tokens"]
+        wall = comparison.ratios["wall_alone_s"] or comparison.ratios["wall_s"]
         against = f"of {escape(comparison.baseline)}'s"
         if ratio:
             around = f"95 % interval {ratio[1].low:.2f}–{ratio[1].high:.2f}"
             cards.append(_card(f"× {ratio[0]:.2f}", f"sequential tokens {against}", around))
         if wall:
             around = f"95 % interval {wall[1].low:.2f}–{wall[1].high:.2f}"
-            cards.append(_card(f"× {wall[0]:.2f}", f"wall seconds {against}", around))
+            clock = "one at a time" if comparison.ratios["wall_alone_s"] else "side by side"
+            cards.append(_card(f"× {wall[0]:.2f}", f"wall seconds {against}, {clock}", around))
     for run, colour in zip(report.summaries, COLOURS * len(report.summaries), strict=False):
         interval = run.accuracy_interval
         around = f"95 % interval {100 * interval.low:.1f}–{100 * interval.high:.1f}"

@@ -88,7 +88,7 @@ def _baseline(runs: Sequence[Run]) -> int | None:
 
 
 def _verdict(comparison: Comparison) -> str:
-    tokens, wall = comparison.ratios["pipelined_tokens"], comparison.ratios["wall_s"]
+    tokens = comparison.ratios["pipelined_tokens"]
     if tokens is None:
         return ""
     value, interval = tokens
@@ -104,8 +104,9 @@ def _verdict(comparison: Comparison) -> str:
         f". {comparison.label} alone is right on {comparison.only_run_correct} problems, {comparison.baseline} alone "
         f"on {comparison.only_baseline_correct} (exact McNemar p = {comparison.mcnemar_p:.2g})."
     )
-    if wall:
-        parts.append(f" On the clock it takes {wall[0]:.2f} times as long.")
+    for name, how in (("wall_alone_s", "asked one at a time"), ("wall_s", "with others in flight")):
+        if wall := comparison.ratios[name]:
+            parts.append(f" On the clock, {how}, it takes {wall[0]:.2f} times as long.")
     return "".join(parts)
 
 

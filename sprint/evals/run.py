@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from sprint.errors import ConfigError, InputError, LLMError, LLMTimeout, LLMUnavailable
@@ -59,25 +60,35 @@ class _Evaluation:
         return summary
 
     async def _ask(self, left: list[Sample]) -> None:
-        queue = iter(list(enumerate(left)))
+        """The first problems one at a time, then the rest beside each other."""
+        numbered = list(enumerate(left))
+        alone = max(0, self.config.alone - len(self.results))
         self.config.out.parent.mkdir(parents=True, exist_ok=True)
         with Progress(self._title, len(self.samples), done=self.results.values()) as progress:
-            workers = [self._work(queue, progress) for _ in range(min(self.config.concurrency, len(left)))]
             try:
-                async with asyncio.TaskGroup() as group:
-                    for worker in workers:
-                        group.create_task(worker)
+                await self._work(iter(numbered[:alone]), progress, in_flight=1)
+                await self._side_by_side(numbered[alone:], progress)
             except ExceptionGroup as failures:
-                raise _plain(failures, self.config.out) from None
+                raise _plain(failures.exceptions[0], self.config.out) from None
+            except LLMUnavailable as failure:
+                raise _plain(failure, self.config.out) from None
+
+    async def _side_by_side(self, numbered: list[tuple[int, Sample]], progress: Progress) -> None:
+        queue = iter(numbered)
+        in_flight = self.config.concurrency
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(in_flight, len(numbered))):
+                group.create_task(self._work(queue, progress, in_flight))
 
     @property
     def _title(self) -> str:
         return f"{self.config.task or self.config.data} · {self.config.label or self.solver.model}"
 
-    async def _work(self, queue: Iterable[tuple[int, Sample]], progress: Progress) -> None:
+    async def _work(self, queue: Iterable[tuple[int, Sample]], progress: Progress, in_flight: int) -> None:
         """One of the workers that share the queue."""
         for number, sample in queue:
             result = await self._one(sample, timeline=number < self.config.timelines)
+            result = replace(result, concurrency=in_flight)
             self.results[sample.id] = result
             append_line(self.config.out, result.as_row())
             progress.add(result)
@@ -121,7 +132,6 @@ class _Evaluation:
             model=self.solver.model,
             temperature=config.temperature,
             seed=config.seed,
-            concurrency=config.concurrency,
             grade=grade,
             guess=guess,
             error=error,
@@ -161,8 +171,7 @@ def drop_broken_end(path: Path) -> None:
         path.write_bytes(whole)
 
 
-def _plain(failures: ExceptionGroup[Exception], out: Path) -> Exception:
-    first = failures.exceptions[0]
+def _plain(first: Exception, out: Path) -> Exception:
     if isinstance(first, LLMUnavailable):
         return LLMUnavailable(f"{first}; what was answered is kept in {out}, go on with --resume")
     return first

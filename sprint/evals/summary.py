@@ -37,7 +37,8 @@ class Summary:
     """One run. Token counts and seconds are means over the samples that were answered; None where not reported.
 
     Problems that were not answered count as wrong. `guess` is the accuracy of the majority guess, None where no
-    training answers were given. `wall_s` is the client's clock.
+    training answers were given. `wall_s` is the client's clock with `concurrency` requests in flight, `wall_alone_s` on
+    problems that were asked one at a time; None where none were.
     """
 
     label: str
@@ -51,7 +52,8 @@ class Summary:
     accuracy: float
     accuracy_interval: Interval
     guess: float | None
-    wall_s: float
+    wall_s: float | None
+    wall_alone_s: float | None
     prefix_hit_rate: float | None
     counters: dict[str, float | None]
     stop_reasons: dict[str, int]
@@ -70,18 +72,24 @@ def summarise(results: Sequence[Result]) -> Summary:
         model=results[0].model,
         method=next((result.method for result in answered), ""),
         task=results[0].task,
-        concurrency=results[0].concurrency,
+        concurrency=max(result.concurrency for result in results),
         num_samples=len(results),
         num_answered=len(answered),
         num_correct=correct,
         accuracy=correct / len(results),
         accuracy_interval=wilson(correct, len(results)),
         guess=None if None in guesses else sum(grade.is_correct for grade in guesses if grade) / len(results),
-        wall_s=mean([result.wall_s for result in answered]) or 0.0,
+        wall_s=_clock(answered, "wall_s"),
+        wall_alone_s=_clock(answered, "wall_alone_s"),
         prefix_hit_rate=_hit_rate([result.usage for result in answered if result.usage]),
         counters={name: mean([getattr(result.usage, name) for result in answered]) for name in COUNTERS},
         stop_reasons=dict(Counter(result.stop_reason for result in results).most_common()),
     )
+
+
+def _clock(answered: Sequence[Result], name: str) -> float | None:
+    """The mean over the problems that this clock was on for."""
+    return mean([seconds for result in answered if (seconds := _value(result, name)) is not None])
 
 
 def _hit_rate(usages: Sequence[Usage]) -> float | None:
@@ -125,7 +133,7 @@ def compare(run: Sequence[Result], baseline: Sequence[Result]) -> Comparison:
         label=run[0].label,
         baseline=baseline[0].label,
         num_pairs=len(measured),
-        ratios={name: _ratio(measured, name) for name in (*COUNTERS[:5], "wall_s")},
+        ratios={name: _ratio(measured, name) for name in (*COUNTERS[:5], "wall_s", "wall_alone_s")},
         only_run_correct=only_run,
         only_baseline_correct=only_baseline,
         mcnemar_p=mcnemar(only_run, only_baseline),
@@ -133,13 +141,18 @@ def compare(run: Sequence[Result], baseline: Sequence[Result]) -> Comparison:
 
 
 def _ratio(pairs: Sequence[tuple[Result, Result]], name: str) -> tuple[float, Interval] | None:
-    mine, theirs = [_value(pair[0], name) for pair in pairs], [_value(pair[1], name) for pair in pairs]
-    above, below = [v for v in mine if v is not None], [v for v in theirs if v is not None]
-    if len(above) != len(pairs) or len(below) != len(pairs):
-        return None
+    values = [(_value(mine, name), _value(theirs, name)) for mine, theirs in pairs]
+    if not name.startswith("wall") and any(None in pair for pair in values):
+        return None  # a counter that one run does not report; clocks are of some of the problems by design
+    both = [(mine, theirs) for mine, theirs in values if mine is not None and theirs is not None]
+    above, below = [mine for mine, _ in both], [theirs for _, theirs in both]
     interval = ratio_of_means(above, below)
     return (sum(above) / sum(below), interval) if interval else None
 
 
 def _value(result: Result, name: str) -> float | None:
-    return result.wall_s if name == "wall_s" else getattr(result.usage, name)
+    if name in ("wall_s", "wall_alone_s"):
+        alone = result.concurrency == 1
+        return result.wall_s if alone == (name == "wall_alone_s") else None
+    value: float | None = getattr(result.usage, name)
+    return value

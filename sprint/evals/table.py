@@ -48,7 +48,8 @@ _MEASURES = {
     "num_rounds": ("rounds", "rounds of a plan and its executions", CALLS),
     "num_executions": ("executions", "tasks run beside each other", CALLS),
     "num_calls": ("engine calls", "calls to the engine", CALLS),
-    "wall_s": ("wall seconds", "the client's clock, while all requests in flight share the machine", CLOCKS),
+    "wall_alone_s": ("wall seconds, alone", "the client's clock, one request at a time", CLOCKS),
+    "wall_s": ("wall seconds, busy", "the client's clock, while all requests in flight share the machine", CLOCKS),
     "time_to_first_token_s": ("seconds to first token", "the server's clock", CLOCKS),
 }
 
@@ -75,7 +76,7 @@ def _guess(summaries: Sequence[Summary], comparisons: Sequence[Comparison]) -> l
 def _counters(summaries: Sequence[Summary], comparisons: Sequence[Comparison]) -> list[Line]:
     found = []
     for key, (name, meaning, group) in _MEASURES.items():
-        values = [run.wall_s if key == "wall_s" else run.counters[key] for run in summaries]
+        values = [getattr(run, key) if key in ("wall_s", "wall_alone_s") else run.counters[key] for run in summaries]
         ratios = tuple(_ratio(comparison, key) for comparison in comparisons)
         found.append(Line(name, meaning, tuple(number(value) for value in values), ratios, group))
         if key == "cached_prompt_tokens":

@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,13 @@ def test_timelines_are_asked_for_the_first_problems_only(config: EvalConfig) -> 
     server = Server(right)
     run(config, server)
     assert sum(body["sprint"]["timeline"] for body in server.bodies) == config.timelines
+
+
+def test_the_first_problems_are_asked_one_at_a_time_where_that_is_asked_for(config: EvalConfig) -> None:
+    summary = run(config.model_copy(update={"alone": 4}), Server(right))
+    assert [result.concurrency for result in read_results(config.out)] == [1] * 4 + [3] * 8
+    assert summary.num_correct == 12
+    assert summary.wall_alone_s is not None
 
 
 def test_a_busy_server_is_asked_again(config: EvalConfig) -> None:
@@ -411,3 +419,16 @@ def test_runs_that_cannot_be_compared_are_refused(runs: list[Path], tmp_path: Pa
         compare(results("sprint"), results("rft", id="elsewhere"))
     with pytest.raises(ConfigError, match=r"ending in \.html"):
         report(ReportConfig(runs=runs, out=tmp_path / "page.pdf"))
+
+
+def test_the_two_clocks_are_kept_apart() -> None:
+    alone, busy = results("sprint", 4, wall_s=1.0, concurrency=1), results("sprint", 6, wall_s=5.0, concurrency=8)
+    busy = [replace(result, id=f"busy {result.id}") for result in busy]
+    summary = summarise([*alone, *busy])
+    assert (summary.wall_alone_s, summary.wall_s, summary.concurrency) == (1.0, 5.0, 8)
+    slower = [replace(result, label="rft", wall_s=2 * result.wall_s) for result in (*alone, *busy)]
+    ratios = compare([*alone, *busy], slower).ratios
+    assert ratios["wall_alone_s"] is not None
+    assert ratios["wall_alone_s"][0] == 0.5
+    assert summarise(busy).wall_alone_s is None
+    assert compare(busy, slower).ratios["wall_alone_s"] is None
