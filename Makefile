@@ -1,7 +1,8 @@
 # SPRINT. `make` builds .venv; every other target builds it first when it is not current.
 #
 #   PYTHON=python3.12       the interpreter that .venv is made with (default: python3.11, else another recent one)
-#   TORCH_CPU_INDEX=URL     where the CPU build of torch comes from, when pip's own configuration does not know one
+#   TORCH_CPU_INDEX=URL     where the CPU build of torch comes from when pip's own configuration does not know one:
+#                           an index, or a folder with the wheel (default: PyTorch's CPU index)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -14,6 +15,7 @@ STAMP := $(VENV)/.current
 LOCK := requirements/cpu.lock
 TORCH := torch==2.13.0+cpu
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+TORCH_SOURCE = $(if $(wildcard $(TORCH_CPU_INDEX)/.),--no-index --find-links '$(TORCH_CPU_INDEX)',--index-url '$(TORCH_CPU_INDEX)')
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15) or sys.platform != "linux")
@@ -73,8 +75,8 @@ $(STAMP): $(LOCK) pyproject.toml
 	fi
 	@echo '[2/4] torch, CPU build (about 200 MB)'
 	@$(PIP) install -qqq --no-deps '$(TORCH)' 2>/dev/null \
-	  || $(PIP) install -q --no-deps --index-url '$(TORCH_CPU_INDEX)' '$(TORCH)' \
-	  || { echo 'error: no CPU build $(TORCH) in pip'"'"'s configuration nor at $(TORCH_CPU_INDEX): set TORCH_CPU_INDEX to an index that has it' >&2; exit 2; }
+	  || $(PIP) install -qqq --no-deps $(TORCH_SOURCE) '$(TORCH)' 2>/dev/null \
+	  || { echo 'error: no CPU build $(TORCH) where pip is configured to look nor at $(TORCH_CPU_INDEX): run make with TORCH_CPU_INDEX=URL-or-folder that has it' >&2; exit 2; }
 	@echo '[3/4] the locked packages (about 500 MB; details in $(VENV)/install.log)'
 	@$(PIP) install --no-deps --progress-bar off -r $(LOCK) 2>&1 | tee $(VENV)/install.log \
 	  | awk -v all=$$(grep -c '==' $(LOCK)) \
