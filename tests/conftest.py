@@ -7,6 +7,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# No test asserts a time. On CI the same examples are drawn every time, so that a run can be repeated.
+settings.register_profile("steady", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("steady")
 
 for name, value in {
     "RAY_AUTH_MODE": "disabled",
