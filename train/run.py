@@ -36,6 +36,7 @@ def train(config: TrainConfig, say: Say = print) -> TrainSummary:
     Raises ConfigError or InputError, in one sentence, before anything runs; SprintError when a worker fails for good.
     `say` receives the lines a person reads.
     """
+    config = _absolute(config)
     curated = read_curated(config.data)
     check_target(config.export_folder)
     _check_name(config)
@@ -51,6 +52,16 @@ def train(config: TrainConfig, say: Say = print) -> TrainSummary:
     with ray_session(cpus), followed(config.folder, say):
         _fit(job)
     return _finish(job, info, tokenizer, card, say)
+
+
+def _absolute(config: TrainConfig) -> TrainConfig:
+    """Paths that mean the same in a worker, which runs in a folder of its own."""
+    paths: dict[str, object] = {"data": config.data.absolute(), "out": config.out.absolute()}
+    if config.export:
+        paths["export"] = config.export.absolute()
+    if config.start != SCRATCH and Path(config.start).exists():
+        paths["start"] = str(Path(config.start).absolute())
+    return config.model_copy(update=paths)
 
 
 # --- before ----------------------------------------------------------------------------------------------------------
@@ -93,7 +104,7 @@ def _nothing_left_behind(folder: Path) -> Iterator[None]:
 def _start(config: TrainConfig, curated: Curated) -> str:
     """Where the weights come from; for `scratch`, a folder made from this run's texts."""
     if config.start != SCRATCH:
-        return str(Path(config.start).absolute()) if Path(config.start).exists() else config.start
+        return config.start
     folder = config.folder / "start"
     if not folder.exists():
         prepare(curated.questions + curated.texts, folder, config.seed)

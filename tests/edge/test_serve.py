@@ -74,7 +74,7 @@ def server(folder: Path) -> Iterator[Server]:
     with running(ServeConfig(model=folder, port=free_port(), kv_cache_mib=64)) as url:
         yield Server(url, folder, serve.get_deployment_handle("VLLMServer", APP_NAME))
         started = psutil.Process().children(recursive=True)
-    _, left = psutil.wait_procs(started, timeout=10)
+    _, left = psutil.wait_procs(started, timeout=60)
     assert left == [], "processes were left behind"
 
 

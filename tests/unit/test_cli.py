@@ -201,7 +201,8 @@ def test_a_server_that_ends_before_it_answers_fails_the_step(tmp_path: Path) -> 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_whatever_ends_the_runner_ends_its_children(tmp_path: Path, number: signal.Signals) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from sprint.steps import Runner\n"
+        "import signal, sys, time; from pathlib import Path; from sprint.steps import Runner\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a parent in the background has it ignored
         "with Runner(Path(sys.argv[1])) as runner:\n"
         "    child = runner._start(('version',), Path(sys.argv[1]) / 'log')\n"
         "    child.wait(); runner.children.clear()\n"
