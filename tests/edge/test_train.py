@@ -70,10 +70,11 @@ def ray() -> Iterator[None]:
 
 
 def config(folder: Path, name: str, **values: object) -> TrainConfig:
+    here = Path(os.path.relpath(folder))  # as people type it; workers run in a folder of their own
     settings: dict[str, object] = {
-        "data": folder / "data",
-        "start": str(folder / "start"),
-        "out": folder / "runs",
+        "data": here / "data",
+        "start": str(here / "start"),
+        "out": here / "runs",
         "name": name,
         "instruction": "none",
         "task": "sums",
