@@ -59,7 +59,7 @@ check: $(STAMP)
 	@$(BIN)/mypy
 
 bench: $(STAMP)
-	@for script in benchmarks/*.py; do echo "$$script"; $(BIN)/python "$$script" $(ARGS); done
+	@for name in core edges; do echo "benchmarks/$$name.py"; $(BIN)/python -m benchmarks.$$name $(ARGS); done
 
 clean:
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build ./*.egg-info

@@ -1,6 +1,6 @@
 """Benchmarks of the core's hot paths: ratios measured in one run, on this machine, with scripted models.
 
-    python benchmarks/core.py
+    python -m benchmarks.core
 
 Prints a table; asserts nothing.
 """
@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.clock import best_s
 from sprint.batching import Row, pack
 from sprint.card import Instruction, Method, ModelCard
 from sprint.engine import Engine
@@ -30,16 +30,6 @@ from sprint.types import Execution, Rollout, Round, Trajectory
 BYTES = ByteTokenizer()
 CARD = ModelCard(Method.SPRINT, Instruction.NONE)
 GREEDY = EngineOptions(temperature=0, max_tokens=1 << 30)
-
-
-def best_s(work: Callable[[], object], repeats: int = 5) -> float:
-    """Shortest of a few runs, in seconds."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def trajectory(rounds: int, width: int, words: int) -> Trajectory:

@@ -1,6 +1,6 @@
 """Benchmarks of the edges' hot paths on CPU: curation rows, training steps, the serving stack. Ratios of one run.
 
-    python benchmarks/edges.py
+    python -m benchmarks.edges
 
 The served model is small and untrained; what is measured is the stack around it. Prints tables; asserts nothing.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.clock import best_s
 from sprint.card import Instruction, Method, ModelCard
 from sprint.curate import CurationOptions, curate_row
 from sprint.rules import RulesAnnotator
@@ -25,16 +26,6 @@ from sprint.steps import free_port
 from sprint.tasks import Split, get_task
 
 Line = tuple[str, str, str]
-
-
-def best_s(work: Callable[[], object], repeats: int = 3) -> float:
-    """Shortest of a few runs, in seconds."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def rows_of(task: str, count: int) -> list[dict[str, str]]:

@@ -256,9 +256,8 @@ class _Rollout:
 
     async def _sequential(self) -> StopReason:
         call = self.ledger.open_call(Part.SEQUENTIAL, 0, 0, len(self.context))
-        limit = min(self.options.max_tokens, self.engine.context_tokens)
         turn = _FreeTurn(self)
-        sampling = self._sampling(limit, len(self.context), (), 0, 0)
+        sampling = self._sampling(self.options.max_tokens, len(self.context), (), 0, 0)
         if sampling.max_tokens < 1:
             return StopReason.CONTEXT_FULL
         reason = await self._sample(

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ START_TIMEOUT_S = 300.0  # for a server to answer
 STOP_TIMEOUT_S = 30.0  # for a child to stop when asked
 LAST_LINES = 15
 # For small models on CPU cores; whatever the caller has set stands.
-ENVIRONMENT = {
+CPU_ENVIRONMENT = {
     "RAY_AUTH_MODE": "disabled",
     "RAY_USAGE_STATS_ENABLED": "0",
     "VLLM_NO_USAGE_STATS": "1",
@@ -40,9 +40,8 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "DS_ACCELERATOR": "cpu",
-    "PYTHONUNBUFFERED": "1",
-    "COLUMNS": "110",
 }
+ENVIRONMENT = CPU_ENVIRONMENT | {"PYTHONUNBUFFERED": "1", "COLUMNS": "110"}
 _FROM_WORKERS = re.compile(r"^\s*(?:\x1b\[[0-9;]*m)?\(\S+ pid=\d+")  # what Ray forwards from its workers
 _ADDRESS = re.compile(r"(--port=|--base-url=\S*?:)\d+")  # a free port differs from run to run
 
@@ -169,22 +168,25 @@ def _prepared(step: Step, goes_on: bool) -> tuple[str, ...]:
 
 def show(child: subprocess.Popen[str], log: Path) -> None:
     """Pass on what a child prints, without its workers' chatter, and keep all of it in the log."""
-    assert child.stdout, "started with a pipe"
-    with log.open("a", encoding="utf-8") as file:
-        for line in child.stdout:
-            file.write(line)
-            file.flush()
-            if line.strip() and not _FROM_WORKERS.match(line):
-                print(f"    {line.rstrip()}", flush=True)
+    for line in _logged(child, log):
+        if line.strip() and not _FROM_WORKERS.match(line):
+            print(f"    {line.rstrip()}", flush=True)
 
 
 def _drain(child: subprocess.Popen[str], log: Path) -> None:
     """Keep what a server prints, so that it never waits for a reader."""
+    for _ in _logged(child, log):
+        pass
+
+
+def _logged(child: subprocess.Popen[str], log: Path) -> Iterator[str]:
+    """The lines a child prints, each in the log before it is given out."""
     assert child.stdout, "started with a pipe"
     with log.open("a", encoding="utf-8") as file:
         for line in child.stdout:
             file.write(line)
             file.flush()
+            yield line
 
 
 def stop(child: subprocess.Popen[str]) -> None:

@@ -9,21 +9,15 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from sprint.steps import CPU_ENVIRONMENT
+
 # No test asserts a time. On CI the same examples are drawn every time, so that a run can be repeated.
 settings.register_profile(
     "steady", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=bool(os.environ.get("CI"))
 )
 settings.load_profile("steady")
 
-for name, value in {
-    "RAY_AUTH_MODE": "disabled",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "VLLM_NO_USAGE_STATS": "1",
-    "HF_HUB_OFFLINE": "1",
-    "OMP_NUM_THREADS": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    "DS_ACCELERATOR": "cpu",
-}.items():
+for name, value in CPU_ENVIRONMENT.items():
     os.environ.setdefault(name, value)
 
 ROOT = Path(__file__).parents[1]

@@ -21,6 +21,7 @@ from rich.console import Console
 
 from sprint.ask import ask
 from sprint.errors import ConfigError, LLMUnavailable
+from sprint.steps import free_port
 from sprint.tokenizer import HFTokenizer
 from sprint.usage import Usage
 from tests.edge.tiny_model import CONTEXT_TOKENS, ENDING, ENDLESS, save_tiny_model
@@ -46,12 +47,6 @@ class Server:
 
 
 # --- the server ------------------------------------------------------------------------------------------------------
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
