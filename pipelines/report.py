@@ -1,85 +1,224 @@
-"""The curation's page: counts, the distribution of the ratio, and a few traces before and after. One file, no scripts.
+"""The curation's page: where the rows went, what the kept ones look like, what it cost, and a few before and after.
 
-Knows the summary and the example rows; draws its one chart as inline SVG and escapes everything that came from data.
+One file, no scripts. Knows the summary, the example rows and the manifest; escapes everything that came from data.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
+from pipelines.agreement_view import measures
+from pipelines.counters import Group
+from pipelines.figures import distributions_figure
+from pipelines.funnel import funnel
+from pipelines.html import card, cards, document, figure, hue, raw_lines, table, tagged
+from pipelines.parts import annotator, fold_lines
+from pipelines.record import Recorded
+from pipelines.rowview import view
 from pipelines.summary import CurationSummary
-from sprint.curate import Curated
+from sprint.agreement import Agreement
 from sprint.files import write_text
 
-_STYLE = """<style>
-:root { color-scheme: light dark; --ink: light-dark(#1c2733, #dfe6ee); --soft: light-dark(#5b6b7b, #93a3b3);
-  --rule: light-dark(#d5dde5, #36424e); --fill: light-dark(#2f6fb0, #6ea8e0); --paper: light-dark(#fff, #14191f); }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 76rem;
-  margin: 2rem auto; padding: 0 1rem; }
-h1, h2, h3 { line-height: 1.2; } p.note { color: var(--soft); }
-table { border-collapse: collapse; }
-td, th { padding: .25rem .9rem; border-bottom: 1px solid var(--rule); text-align: left; }
-td.n { text-align: right; font-variant-numeric: tabular-nums; }
-.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 1.5rem; }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; font: 12.5px/1.45 ui-monospace, monospace;
-  border: 1px solid var(--rule); padding: .8rem; max-height: 44rem; overflow-y: auto; }
-.tag { color: var(--fill); font-weight: 600; } svg text { fill: var(--soft); font: 12px system-ui, sans-serif; }
-svg rect { fill: var(--fill); } svg line { stroke: var(--soft); }
-</style>"""
-_TAG = re.compile(r"&lt;/?(?:think|Plan_\d+|Execution_\d+|Final_answer|prompt_\d+\.\d+|execution_\d+\.\d+)&gt;")
+_NOT_MEASURED = "–"
+_TITLES = {
+    "ratio": "ratio: executed steps per round",
+    "step_ratio": "ratio: all steps per round",
+    "width": "width: most executions in a round",
+    "rounds": "rounds",
+    "coverage": "coverage: share of lines in a step",
+}
 
 
-def write_report(path: Path, summary: CurationSummary, examples: Sequence[Curated]) -> None:
-    """Writes the page to `path`."""
+def report_html(
+    summary: CurationSummary,
+    examples: Sequence[Recorded],
+    manifest: Mapping[str, Any] | None = None,
+    agreement: tuple[Agreement, str, str] | None = None,
+) -> str:
+    """The page. `manifest` tells how the run was made; `agreement` comes with the names of the two annotators."""
+    about = manifest or {}
+    return document(
+        "Curation",
+        [
+            f"<header><h1>Curation</h1><p class='subtitle'>{escape(_subtitle(summary, about))}</p></header>",
+            _cards(summary),
+            f"<h2>Where the rows went</h2>{funnel(summary)}",
+            _distributions(summary),
+            _groups("level", summary.levels),
+            _groups("subject", summary.subjects),
+            _sequential(summary),
+            _leaks(summary),
+            _spending(summary),
+            agreement_html(*agreement) if agreement else "",
+            "<h2>Before and after</h2>",
+            _legend() if examples else "<p class='fine'>No row was kept.</p>",
+            *(_example(row, fold_lines(about)) for row in examples),
+        ],
+    )
+
+
+def write_report(
+    path: Path,
+    summary: CurationSummary,
+    examples: Sequence[Recorded],
+    manifest: Mapping[str, Any] | None = None,
+    agreement: tuple[Agreement, str, str] | None = None,
+) -> None:
+    """Writes the page to a local file."""
+    write_text(path, report_html(summary, examples, manifest, agreement))
+
+
+def agreement_html(found: Agreement, first: str, second: str) -> str:
+    """The section on two annotators."""
+    rows = [(measure.name, measure.meaning, measure.value) for measure in measures(found, first, second)]
+    note = f"<p>{escape(second)} against {escape(first)}, the reference, on the same traces.</p>"
+    return f"<h2>Agreement</h2>{note}{table(['measure', 'meaning', 'value'], rows, text_columns=2)}"
+
+
+def _subtitle(summary: CurationSummary, manifest: Mapping[str, Any]) -> str:
+    who, code = annotator(manifest), manifest.get("code")
+    version = code.get("version") if isinstance(code, Mapping) else None
     parts = [
-        "<h1>Curation</h1>",
-        f"<p>{summary.num_rows} rows read, {summary.num_kept} kept ({summary.kept_share:.1%}). Kept trajectories have "
-        f"on average {summary.mean_rounds_kept:.1f} rounds and {summary.mean_executions_kept:.1f} executions, "
-        f"a ratio of {summary.mean_ratio_kept:.2f}.</p>",
-        f"<h2>Where the rows went</h2>{_counts(summary)}",
-        "<h2>Parallelism ratio</h2><p class=note>Executed steps per round, of every trace that was packed into rounds, "
-        f"dropped ones too.</p>{_histogram(summary.ratios)}",
-        "<h2>Before and after</h2>",
-        *(_example(row) for row in examples),
-        "" if examples else "<p class=note>No row was kept.</p>",
+        f"{summary.num_rows:,} row{'' if summary.num_rows == 1 else 's'}",
+        f"annotator {who}" if who else "",
+        f"lengths in {summary.sequential.unit}",
+        f"sprint {version}" if version else "",
+        f"run {manifest['hash']}" if manifest.get("hash") else "",
+        f"{summary.seconds:,.1f} s" if summary.seconds else "",
     ]
-    head = f"<meta charset=utf-8><meta name=viewport content='width=device-width'><title>Curation</title>{_STYLE}"
-    write_text(path, f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(parts)}</body></html>\n")
+    return " · ".join(part for part in parts if part)
 
 
-def _counts(summary: CurationSummary) -> str:
-    rows = [("kept", summary.num_kept), *((str(reason), count) for reason, count in summary.dropped.items())]
-    cells = (
-        f"<tr><td>{escape(name.replace('_', ' '))}<td class=n>{count}<td class=n>{count / summary.num_rows:.1%}"
-        for name, count in rows
+def _cards(summary: CurationSummary) -> str:
+    lengths, spending = summary.sequential, summary.spending
+    found = [card(f"{summary.num_kept:,}", "rows kept", f"{summary.kept_share:.1%} of {summary.num_rows:,} read")]
+    if summary.num_kept:
+        small = f"{summary.mean_executions_kept:.1f} executions in {summary.mean_rounds_kept:.1f} rounds"
+        found.append(card(f"{summary.mean_ratio_kept:.2f}", "executed steps per round, mean", small))
+    if lengths.ratio is not None:
+        small = f"{lengths.before:,} before, {lengths.after:,} after"
+        found.append(card(f"{lengths.ratio:.0%}", f"of the {lengths.unit} are left in sequence", small))
+    if spending.num_rows:
+        each = f"{spending.cost / spending.num_rows:,.5f} a row" if spending.cost else "no prices given"
+        value = f"{spending.cost:,.2f}" if spending.cost else f"{spending.usage.num_calls:,}"
+        found.append(card(value, "spent on annotation" if spending.cost else "calls of the annotator", each))
+    return cards(found)
+
+
+def _distributions(summary: CurationSummary) -> str:
+    titled = [(_TITLES[name], found) for name, found in summary.distributions.items() if found.total]
+    if not titled:
+        return "<h2>Shape</h2><p class='fine'>No trace was packed into rounds.</p>"
+    if summary.sequential.ratios.total:
+        titled.append((f"{summary.sequential.unit} after ÷ before", summary.sequential.ratios))
+    key = "<p class='fine'>Rows by shape: <span class='key' style='background:var(--kept)'></span>kept"
+    key += "<span class='key' style='background:var(--lost)'></span>dropped</p>"
+    caption = (
+        "Every trace that was annotated, the last chart kept rows only. A bar stands for all values from its start."
     )
-    return f"<table><tr><th>row<th>count<th>share{''.join(cells)}</table>"
+    return f"<h2>Shape</h2>{key}{figure(distributions_figure(titled), caption)}"
 
 
-def _histogram(ratios: dict[float, int]) -> str:
-    """Bars over ratio bins of 0.5, with their counts."""
-    if not ratios:
-        return "<p class=note>No trace was packed.</p>"
-    most, bars = max(ratios.values()), []
-    for start, count in ratios.items():
-        x, height = 30 + start * 2 * 44, 150 * count / most
-        bars.append(f"<rect x={x:.0f} y={170 - height:.1f} width=38 height={height:.1f} />")
-        bars.append(f"<text x={x + 19:.0f} y={164 - height:.1f} text-anchor=middle>{count}</text>")
-        bars.append(f"<text x={x:.0f} y=188 text-anchor=middle>{start:g}</text>")
-    width = 100 + max(ratios) * 2 * 44
-    axis = f"<line x1=20 y1=170 x2={width:.0f} y2=170 />"
-    size = f"viewBox='0 0 {width:.0f} 200' width='{width:.0f}'"
-    return f"<svg {size} role=img aria-label='ratio histogram'>{axis}{''.join(bars)}</svg>"
+def _groups(what: str, groups: Sequence[Group]) -> str:
+    """Rounds and ratio per level or subject; nothing where none is known."""
+    if not groups:
+        return ""
+    heads = [what, "rows", "packed", "kept", "kept, share", "rounds, packed", "ratio, packed"]
+    heads += ["rounds, kept", "ratio, kept", "length after ÷ before"]
+    return f"<h2>By {what}</h2>{table(heads, map(_group, groups))}"
 
 
-def _example(row: Curated) -> str:
-    sizes = f"{row.num_lines} lines, {row.num_steps} steps, {row.num_rounds} rounds, {row.num_executions} executions"
-    facts = f"{sizes}, ratio {row.ratio:.2f}"
-    after = _TAG.sub(lambda match: f"<span class=tag>{match[0]}</span>", escape(row.sprint_text))
+def _group(group: Group) -> list[str]:
+    counts = [f"{count:,}" for count in (group.num_rows, group.num_packed, group.num_kept)]
+    means = (group.rounds_packed, group.ratio_packed, group.rounds_kept, group.ratio_kept)
+    shares = [_percent(group.num_kept / group.num_rows if group.num_rows else None)]
+    return [group.name, *counts, *shares, *(_number(mean) for mean in means), _percent(group.sequential)]
+
+
+def _sequential(summary: CurationSummary) -> str:
+    lengths, kept = summary.sequential, summary.sequential.ratios.total
+    if not kept:
+        return ""
+    rows = [
+        ("the thought, as it was", f"{lengths.before:,}", f"{lengths.before / kept:,.0f}"),
+        ("the longest path through its rounds", f"{lengths.after:,}", f"{lengths.after / kept:,.0f}"),
+        ("after ÷ before", _percent(lengths.ratio), _percent(lengths.ratios.mean_kept)),
+    ]
+    note = (
+        "What is waited for, over the kept rows. The path is that of an engine that starts an execution as soon as its "
+        "prompt is written; tags count."
+    )
+    heads = [f"sequential {lengths.unit}", "in all", "mean per row"]
+    return f"<h2>Sequential before and after</h2><p class='fine'>{note}</p>{table(heads, rows)}"
+
+
+def _leaks(summary: CurationSummary) -> str:
+    if not summary.num_added_edges:
+        return ""
+    text = (
+        f"In {summary.num_leaky:,} kept rows an execution used what only a sibling of its round had produced; "
+        f"{summary.num_added_edges:,} dependencies were added and the rows packed again."
+    )
+    return f"<h2>Sibling leaks</h2><p>{text}</p>"
+
+
+def _spending(summary: CurationSummary) -> str:
+    if not summary.spending.num_rows:
+        return ""
+    heads = ["annotation", "in all", "mean per row"]
+    return f"<h2>What it cost</h2>{table(heads, _ledger(summary))}"
+
+
+def _ledger(summary: CurationSummary) -> Iterator[tuple[str, str, str]]:
+    """The lines of the ledger; – where the endpoint did not report it."""
+    spending, usage = summary.spending, summary.spending.usage
+    count = spending.num_rows
+    yield "rows a model was asked about", f"{count:,}", ""
+    for name, value in (
+        ("calls answered", usage.num_calls),
+        ("of them repairs", usage.num_repairs),
+        ("attempts that failed", usage.num_failures),
+        ("prompt tokens", usage.prompt_tokens),
+        ("of them from a cache", usage.cached_tokens),
+        ("output tokens", usage.output_tokens),
+    ):
+        mean = _NOT_MEASURED if value is None else f"{value / count:,.1f}"
+        yield name, _NOT_MEASURED if value is None else f"{value:,}", mean
+    yield "seconds of calls, summed", f"{usage.seconds:,.1f}", f"{usage.seconds / count:,.2f}"
+    yield "cost", f"{spending.cost:,.4f}", f"{spending.cost / count:,.6f}"
+    unit = "tokens" if summary.sequential.unit == "tokens" else "characters"
+    yield f"output tokens ÷ {unit} of the traces", _percent(spending.output_share), _percent(spending.mean_share)
+
+
+def _legend() -> str:
+    text = (
+        "On the left the raw thought, one row a line: its number, the step it opens, and the colour of the round that "
+        "the step went to; planning lines are bold. On the right the same text packed into rounds."
+    )
+    samples = "".join(
+        f"<span class='key' {hue(n).replace('--h', 'background:hsl(var(--h) 60% 50%);--h')}></span>round {n}"
+        for n in (1, 2, 3, 4)
+    )
+    return f"<p class='fine'>{text}</p><p class='fine'>{samples} …</p>"
+
+
+def _example(recorded: Recorded, folding: int) -> str:
+    row, opened = recorded.row, view(recorded.row, folding)
+    counts = f"{row.num_lines} lines, {row.num_steps} steps, {row.num_rounds} rounds, {row.num_executions} executions"
     return (
-        f"<h3>{escape(row.id)}</h3><p>{escape(row.question)}</p><p class=note>{facts}</p><div class=pair>"
-        f"<div>sequential<pre>{escape(row.reasoning)}</pre></div><div>in rounds<pre>{after}</pre></div></div>"
+        f"<h3>{escape(row.id)}</h3><pre class='question'>{escape(row.question)}</pre>"
+        f"<p class='fine'>{counts}, ratio {row.ratio:.2f}, answer {escape(row.answer)}</p><div class='pair'>"
+        f"<div><h4>sequential</h4>{raw_lines(opened)}</div>"
+        f"<div><h4>in rounds</h4><pre>{tagged(row.sprint_text)}</pre></div></div>"
     )
+
+
+def _percent(value: float | None) -> str:
+    return _NOT_MEASURED if value is None else f"{value:.1%}"
+
+
+def _number(value: float | None) -> str:
+    return _NOT_MEASURED if value is None else f"{value:.2f}"

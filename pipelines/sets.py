@@ -1,115 +1,126 @@
-"""The folder that a curation leaves behind, written row by row into a draft and put in place whole at the end.
+"""The training sets of a run, made from its record: `sprint/` and `rft/` (Parquet, same rows in the same order) and
+`dropped.jsonl`, one line for every row not kept.
 
-`sprint/` and `rft/` hold the training sets (Parquet, same ids in the same order), `dropped.jsonl` one line for every
-row not kept, `counts.json` the numbers and `report.html` the page. Knows files, not how rows were curated.
+Knows columns and files, not how rows were judged.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
+from pipelines.record import Recorded
+from pipelines.store import Store
+from sprint.card import Instruction, Method, ModelCard
 from sprint.curate import Curated
-from sprint.errors import InputError
+from sprint.render import Layout, Prompter, training_example
+from sprint.tokenizer import ByteTokenizer, Tokenizer
 
-COUNTS = "counts.json"
-METHODS = ("sprint", "rft")
-
-
-def check_target(out: Path, overwrite: bool, inputs: list[Path]) -> None:
-    """Raises InputError when writing `out` would destroy something that is not an earlier curation."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} exists and is not a folder", field="out")
-    if any(out.resolve() in path.resolve().parents for path in inputs):
-        raise InputError(f"{out} holds input files; choose another output folder", field="out")
-    if not out.is_dir() or not any(out.iterdir()):
-        return
-    if not overwrite:
-        raise InputError(f"{out} exists and is not empty; choose another folder or pass overwrite", field="out")
-    if not (out / COUNTS).is_file():
-        raise InputError(f"{out} is not the output of a curation (no {COUNTS}), so it is not overwritten", field="out")
+DROPPED = "dropped.jsonl"
+METHODS = (Method.SPRINT, Method.RFT)
+_MOST_BYTES = 256 << 20
 
 
-class Draft:
-    """The output folder in the making. A context: on an error nothing is left, else the draft becomes `out`."""
+class Sets:
+    """Writes kept rows to both sets and the others to the list of dropped ones. A context; earlier sets go."""
 
-    def __init__(self, out: Path, rows_per_file: int) -> None:
-        self.out = out
-        self._rows_per_file = rows_per_file
+    def __init__(
+        self, store: Store, rows_per_file: int, fields: tuple[str, ...], instruct: bool, tokenizer: Tokenizer | None
+    ) -> None:
+        self._store = store
+        self._stack = ExitStack()
+        writers = [_Writer(method, fields, instruct, tokenizer) for method in METHODS]
+        self._sets = [_ParquetSet(store, writer, rows_per_file) for writer in writers]
 
-    def __enter__(self) -> Draft:
-        try:
-            self.out.parent.mkdir(parents=True, exist_ok=True)
-            self.folder = Path(tempfile.mkdtemp(prefix=f".{self.out.name}.", dir=self.out.parent))
-        except OSError as error:
-            raise InputError(f"{self.out} cannot be written: {error.strerror}", field="out") from error
-        self.folder.chmod(0o755)
-        self._dropped = (self.folder / "dropped.jsonl").open("w", encoding="utf-8")
-        self._sets = [_ParquetSet(self.folder / method, self._rows_per_file) for method in METHODS]
+    def __enter__(self) -> Sets:
+        for method in METHODS:
+            self._store.remove(str(method))
+        self._dropped = self._stack.enter_context(self._store.writer(DROPPED))
         return self
-
-    def add(self, row: Curated, where: str) -> None:
-        """Writes one row where it belongs."""
-        if row.is_kept:
-            for method, rows in zip(METHODS, self._sets, strict=True):
-                rows.add(_training_row(row, method))
-            return
-        line = {"id": row.id, "where": where, "reason": row.reason, "detail": row.detail}
-        numbers = {"num_rounds": row.num_rounds, "num_executions": row.num_executions, "ratio": round(row.ratio, 4)}
-        self._dropped.write(json.dumps(line | (numbers if row.num_steps else {}), ensure_ascii=False) + "\n")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._dropped.close()
-        for rows in self._sets:
-            rows.close()
-        if error is not None:
-            shutil.rmtree(self.folder)
+        if error is None:
+            for rows in self._sets:
+                rows.close()
+        self._stack.__exit__(kind, error, trace)
+
+    def add(self, recorded: Recorded) -> None:
+        """Writes one row where it belongs."""
+        if recorded.row.is_kept:
+            for rows in self._sets:
+                rows.add(recorded.row)
         else:
-            self._put_in_place()
-
-    def _put_in_place(self) -> None:
-        """Two renames where there was an output before; the old one is deleted only when the new one stands."""
-        if not self.out.exists():
-            self.folder.rename(self.out)
-            return
-        old = Path(tempfile.mkdtemp(prefix=f".{self.out.name}.old.", dir=self.out.parent))
-        self.out.rename(old / "output")
-        self.folder.rename(self.out)
-        shutil.rmtree(old)
+            self._dropped.write((json.dumps(_line(recorded), ensure_ascii=False) + "\n").encode())
 
 
-def _training_row(row: Curated, method: str) -> Mapping[str, Any]:
-    return {
-        "id": row.id,
-        "question": row.question,
-        "answer": row.answer,
-        "method": method,
-        "text": row.sprint_text if method == "sprint" else row.rft_text,
-        "num_rounds": row.num_rounds,
-        "num_executions": row.num_executions,
-        "ratio": row.ratio,
-    }
+def _line(recorded: Recorded) -> dict[str, Any]:
+    row = recorded.row
+    line = {"id": row.id, "where": recorded.where, "reason": row.reason, "detail": row.detail}
+    numbers = {"num_rounds": row.num_rounds, "num_executions": row.num_executions, "ratio": round(row.ratio, 4)}
+    return line | (numbers if row.num_steps else {})
+
+
+class _Writer:
+    """Makes training rows of one method."""
+
+    def __init__(self, method: Method, fields: tuple[str, ...], instruct: bool, tokenizer: Tokenizer | None) -> None:
+        taught = Instruction.SPRINT if method is Method.SPRINT else Instruction.SEQUENTIAL
+        card = ModelCard(method, taught if instruct else Instruction.NONE)
+        self.method, self._fields = method, fields
+        self._prompter = Prompter(tokenizer or ByteTokenizer(), card)
+
+    def row(self, row: Curated) -> dict[str, Any]:
+        text = row.sprint_text if self.method is Method.SPRINT else row.rft_text
+        values = {"id": row.id, "question": row.question, "answer": row.answer, "method": str(self.method)}
+        values |= {name: getattr(row, name) for name in ("num_rounds", "num_executions", "ratio", "level", "subject")}
+        made: Mapping[str, Callable[[], Mapping[str, Any]]] = {
+            "text": lambda: {"text": text},
+            "messages": lambda: {"messages": self._messages(row.question, text)},
+            "tokens": lambda: self._tokens(row, text),
+        }
+        return values | {name: value for field in self._fields for name, value in made[field]().items()}
+
+    def _messages(self, question: str, text: str) -> list[dict[str, str]]:
+        asked = self._prompter.user_turn(question)
+        return [{"role": "user", "content": asked}, {"role": "assistant", "content": text}]
+
+    def _tokens(self, row: Curated, text: str) -> dict[str, Any]:
+        """Prompt and answer as one sequence, and which tokens are trained on (layout `flat`)."""
+        tokens = training_example(row.id, row.question, text, self._prompter, Layout.FLAT).main
+        return {"input_ids": list(tokens.ids), "loss_mask": list(tokens.sampled)}
+
+    def schema(self) -> Any:
+        import pyarrow as pa
+
+        message = pa.struct([("role", pa.string()), ("content", pa.string())])
+        optional = {
+            "text": [("text", pa.string())],
+            "messages": [("messages", pa.list_(message))],
+            "tokens": [("input_ids", pa.list_(pa.int32())), ("loss_mask", pa.list_(pa.bool_()))],
+        }
+        fields = [(name, pa.string()) for name in ("id", "question", "answer", "method")]
+        fields += [field for name in self._fields for field in optional[name]]
+        fields += [(name, pa.int32()) for name in ("num_rounds", "num_executions")]
+        return pa.schema([*fields, ("ratio", pa.float64()), ("level", pa.string()), ("subject", pa.string())])
 
 
 class _ParquetSet:
     """A folder of numbered Parquet files; at least one, so that an empty set still has its columns."""
 
-    def __init__(self, folder: Path, rows_per_file: int) -> None:
-        folder.mkdir()
-        self._folder, self._rows_per_file = folder, rows_per_file
+    def __init__(self, store: Store, writer: _Writer, rows_per_file: int) -> None:
+        self._store, self._writer, self._rows_per_file = store, writer, rows_per_file
         self._rows: list[Mapping[str, Any]] = []
-        self._num_files = 0
+        self._num_files = self._bytes = 0
 
-    def add(self, row: Mapping[str, Any]) -> None:
-        self._rows.append(row)
-        if len(self._rows) >= self._rows_per_file:
+    def add(self, row: Curated) -> None:
+        self._rows.append(self._writer.row(row))
+        self._bytes += len(row.sprint_text) + len(row.question)
+        if len(self._rows) >= self._rows_per_file or self._bytes > _MOST_BYTES:
             self._flush()
 
     def close(self) -> None:
@@ -118,11 +129,7 @@ class _ParquetSet:
 
     def _flush(self) -> None:
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
-        texts = [pa.field(name, pa.string()) for name in ("id", "question", "answer", "method", "text")]
-        counts = [pa.field(name, pa.int32()) for name in ("num_rounds", "num_executions")]
-        schema = pa.schema([*texts, *counts, pa.field("ratio", pa.float64())])
-        table = pa.Table.from_pylist(self._rows, schema=schema)
-        pq.write_table(table, self._folder / f"part-{self._num_files:05d}.parquet")
-        self._rows, self._num_files = [], self._num_files + 1
+        table = pa.Table.from_pylist(self._rows, schema=self._writer.schema())
+        self._store.write_table(f"{self._writer.method}/part-{self._num_files:05d}.parquet", table, row_group_rows=1000)
+        self._rows, self._bytes, self._num_files = [], 0, self._num_files + 1

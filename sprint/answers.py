@@ -16,7 +16,8 @@ _MAX_MATH_CHARS = 300  # longer strings are prose or an attack; the LaTeX parser
 _MAX_NESTING = 24
 
 _BRACES = re.compile(r"\\boxed\s*\{|\\.|[{}]", re.DOTALL)
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n\s*\n|\n(?=[A-Z*])")
+# White space after a stop, an empty line, or a line break before a capital; in one branch, to run from space to space.
+_SENTENCE_END = re.compile(r"\s(?:(?<=[.!?]\s)\s*|(?<=\n)\s*\n|(?<=\n)(?=[A-Z*]))")
 
 
 def boxed(answer: str) -> str:
@@ -40,17 +41,19 @@ def final_sentence(response: str) -> str:
     span = _last_boxed_span(response)
     if span is None:
         return ""
-    ends = [match.span() for match in _SENTENCE_END.finditer(response)]
-    start = max((end for _, end in ends if end <= span[0]), default=0)
-    stop = min((begin for begin, _ in ends if begin >= span[1]), default=len(response))
-    return response[start:stop].strip()
+    start = max((end.end() for end in _SENTENCE_END.finditer(response, 0, span[0])), default=0)
+    stop = _SENTENCE_END.search(response, span[1])
+    return response[start : stop.start() if stop else len(response)].strip()
 
 
 def _last_boxed_span(text: str) -> tuple[int, int] | None:
     """Start and end of the last box that closes. One pass, so a text of a million open boxes costs no more."""
+    first = text.find("\\boxed")
+    if first < 0:
+        return None
     open_braces: list[tuple[int, bool]] = []
     found: tuple[int, int] | None = None
-    for match in _BRACES.finditer(text):
+    for match in _BRACES.finditer(text, text.rfind("\n", 0, first) + 1):  # a line break is no part of an escape's end
         if match[0] == "}":
             start, is_box = open_braces.pop() if open_braces else (0, False)
             if is_box and (found is None or start > found[0]):
@@ -75,6 +78,8 @@ _GIANT = re.compile(
     r"\^\s*\{?\s*-?[0-9]{6}|\^\s*[0-9]+\s*\^|[)}]\s*\^\s*\{?\s*-?[0-9]{3}|[0-9]{5}\s*!|[!)}]\s*!|\\[dt]?binom"
 )
 _BASE = re.compile(r"[0-9A-F]+_\{?[0-9]+\}?")
+_PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,11})(?:\.[0-9]{1,9})?")
+_CLEARLY_APART = 1e-3
 
 
 def normalise(answer: str) -> str:
@@ -108,6 +113,8 @@ def same_answer(gold: str, given: str) -> bool:
         return wanted.casefold() == found.casefold()  # a word is not a product of its letters
     if _BASE.fullmatch(wanted) and _BASE.fullmatch(found):
         return False  # digits and base both written, and not the same text
+    if _PLAIN_NUMBER.fullmatch(wanted) and _PLAIN_NUMBER.fullmatch(found) and not _are_close(wanted, found):
+        return False
     if not (_is_tame(wanted) and _is_tame(found)):
         return False
     import math_verify  # noqa: F401  # the first import takes seconds, which are not the comparison's
@@ -117,6 +124,11 @@ def same_answer(gold: str, given: str) -> bool:
 
 def _squeezed(text: str) -> str:
     return re.sub(r"\s+", "", re.sub(r"_\{([0-9])\}", r"_\1", text))
+
+
+def _are_close(wanted: str, found: str) -> bool:
+    """Whether two plain numbers may still be the same after rounding, which is not decided here."""
+    return abs(float(wanted) - float(found)) < _CLEARLY_APART
 
 
 def _is_tame(text: str) -> bool:

@@ -36,6 +36,30 @@ def _curate(config: Any) -> object:
     return curate(config)
 
 
+def _inspect_config() -> type[BaseModel]:
+    from pipelines.config_views import InspectConfig
+
+    return InspectConfig
+
+
+def _inspect(config: Any) -> object:
+    from pipelines.inspect import inspect
+
+    return inspect(config)
+
+
+def _compare_config() -> type[BaseModel]:
+    from pipelines.config_views import CompareConfig
+
+    return CompareConfig
+
+
+def _compare(config: Any) -> object:
+    from pipelines.compare import compare
+
+    return compare(config)
+
+
 def _prepare_config() -> type[BaseModel]:
     from train.prepare import PrepareConfig
 
@@ -152,10 +176,24 @@ COMMANDS: Mapping[str, Command] = {
     "curate": Command(
         "Make training sets out of traces (Ray Data)."
         "\n\nFinds what is parallel in them, and writes a SPRINT and an RFT set of the same problems."
-        "\n\nExample: sprint curate traces/*.jsonl --out curated",
+        "\n\nExample: sprint curate traces/*.jsonl --out curated"
+        "\n\nWith a model: sprint curate s3://bucket/traces --annotator openai --endpoint model=gpt-4o-mini",
         _curate_config,
         _curate,
-        {"inputs": "PATH..."},
+        {"inputs": "INPUT..."},
+    ),
+    "curate inspect": Command(
+        "Show one row of a curation, from raw trace to rounds."
+        "\n\nExample: sprint curate inspect curated trace-17 --html trace-17.html",
+        _inspect_config,
+        _inspect,
+        {"run": "RUN", "id": "ID"},
+    ),
+    "curate compare": Command(
+        "Compare how two curations annotated the same traces.\n\nExample: sprint curate compare by-rules by-model",
+        _compare_config,
+        _compare,
+        {"first": "RUN_A", "second": "RUN_B"},
     ),
     "prepare": Command(
         "Make a small untrained model to start from."

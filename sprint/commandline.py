@@ -43,6 +43,9 @@ def execute(program: str, about: str, commands: Mapping[str, Command], given: Se
     from typer.exceptions import Abort, Exit, TyperException
 
     words = list(given) or ["--help"]
+    # A command may have a name of two words; to the parser it is one.
+    if " ".join(words[:2]) in commands:
+        words = [" ".join(words[:2]), *words[2:]]
     # Only the subcommand asked for is built: its room's config is all that has to be read.
     asked = words[:1] if words[0] in commands else []
     app = application(about, {name: commands[name] for name in asked or commands})
@@ -103,8 +106,14 @@ def read_options(model: type[BaseModel], given: Mapping[str, Any]) -> dict[str, 
     for name, value in given.items():
         if value is None or value == []:
             continue
-        values[name] = _pairs(name, value) if _shape(model.model_fields[name]) is dict else value
+        values[name] = _pairs(name, value) if _takes_pairs(model.model_fields[name]) else value
     return values
+
+
+def _takes_pairs(field: FieldInfo) -> bool:
+    """Whether a field is a mapping or a section, given on the command line as KEY=VALUE once for each entry."""
+    shape = _shape(field)
+    return shape is dict or (isinstance(shape, type) and issubclass(shape, BaseModel))
 
 
 def _pairs(name: str, texts: Iterable[str]) -> dict[str, Any]:
@@ -153,7 +162,7 @@ def _parameter(model: type[BaseModel], name: str, arguments: Mapping[str, str]) 
         kind = typer.Option(f"{flag}/--no-{flag[2:]}" if field.default else flag, help=words, show_default=False)
     else:
         kind = typer.Option(flag, help=words, metavar=_metavar(field), show_default=False)
-    base: Any = list[str] if shape in (*_LISTS, dict) else bool if shape is bool else str
+    base: Any = list[str] if shape in _LISTS or _takes_pairs(field) else bool if shape is bool else str
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[base | None, kind]
     )
@@ -178,7 +187,7 @@ def _metavar(field: FieldInfo) -> str:
         return "|".join(map(str, get_args(kind)))
     if isinstance(kind, type) and issubclass(kind, Enum):
         return "|".join(str(member.value) for member in kind)
-    if shape is dict:
+    if _takes_pairs(field):
         return "KEY=VALUE"
     return {int: "N", float: "X", Path: "PATH"}.get(shape, "TEXT")
 
@@ -187,7 +196,11 @@ def _help(model: type[BaseModel], name: str) -> str:
     field = model.model_fields[name]
     words = field.description or _documented(model).get(name, "")
     default = field.get_default(call_default_factory=True) if not field.is_required() else None
-    known = default not in (None, "", {}, [], ()) and not isinstance(default, bool)
+    known = default not in (None, "", {}, [], ()) and not isinstance(default, bool | BaseModel)
+    if isinstance(default, tuple):
+        default = " ".join(map(str, default))
+    if isinstance(shape := _shape(field), type) and issubclass(shape, BaseModel):
+        words = f"{words}; keys: {', '.join(shape.model_fields)}"
     shown = f" (default: {default.value if isinstance(default, Enum) else default})" if known else ""
     return (words + shown).strip()
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -29,8 +29,15 @@ def load_config(model: type[Model], path: Path | None, overrides: Mapping[str, A
     Raises ConfigError naming the file, the key, what was found and what was expected.
     """
     values = _read_yaml(path) if path else {}
-    values |= {key: value for key, value in (overrides or {}).items() if value is not None}
+    for key, value in (overrides or {}).items():
+        if value is not None:
+            values[key] = _merged(values.get(key), value)
     return validate(model, values, str(path) if path else "options")
+
+
+def _merged(below: Any, above: Any) -> Any:
+    """Entries of a section given on the command line stand above those of the file; the others stay."""
+    return below | above if isinstance(below, dict) and isinstance(above, dict) else above
 
 
 def validate(model: type[Model], values: Mapping[str, Any], where: str) -> Model:
@@ -41,21 +48,36 @@ def validate(model: type[Model], values: Mapping[str, Any], where: str) -> Model
         raise ConfigError(f"{where}: {_first_mistake(error, model)}", field=_field(error)) from None
 
 
+def _mistake(error: ValidationError) -> Any:
+    """The first mistake; an unknown key first of all, since what is missing may be what it was meant to be."""
+    mistakes = error.errors()
+    return next((mistake for mistake in mistakes if mistake["type"] == "extra_forbidden"), mistakes[0])
+
+
 def _field(error: ValidationError) -> str:
-    return ".".join(str(part) for part in error.errors()[0]["loc"])
+    return ".".join(str(part) for part in _mistake(error)["loc"])
 
 
 def _first_mistake(error: ValidationError, model: type[BaseModel]) -> str:
-    mistake = error.errors()[0]
+    mistake = _mistake(error)
     field = _field(error)
     if mistake["type"] == "extra_forbidden":
-        known = ", ".join(sorted(model.model_fields))
+        known = ", ".join(sorted(_section(model, mistake["loc"][:-1]).model_fields))
         return f"unknown key {field!r}, expected one of: {known}"
     if mistake["type"] == "missing":
         return f"{field!r} is missing"
     message = str(mistake["msg"]).removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     return f"{field!r} is {mistake['input']!r}: {message}" if field else message
+
+
+def _section(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel]:
+    """The model of the section at a path of keys."""
+    for key in path:
+        kinds = [model.model_fields[str(key)].annotation] if str(key) in model.model_fields else []
+        parts = [part for kind in kinds for part in (get_args(kind) or (kind,))]
+        model = next((part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)), model)
+    return model
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -1,40 +1,78 @@
 """One row of teacher data in, one curated row out: kept with both training texts, or dropped with the reason.
 
-Pure functions on plain data: no files, no Ray. Every row leaves exactly once (`curate_row` never raises on data). The
-order of the checks is the order of `_checks`; the first that fails is the reason.
+Two halves, so that an annotator may take its time in between: `prepare` does what needs no annotation, `judge` all that
+does. Pure functions on plain data: no files, no Ray, no model. Every row leaves exactly once and neither half raises on
+data; the first check that fails is the reason.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Any
 
-from sprint import annotate, answers, lines, render, rounds, tags
+from sprint import annotate, answers, leaks, lines, measure, render, rounds, tags
 from sprint.annotate import Annotator, UnusableAnnotation
+from sprint.contamination import Contamination
+from sprint.measure import Count
+from sprint.requests import AnnotationUsage
 from sprint.rows import MalformedRow, digest, id_or_empty, read_trace, writable
-from sprint.types import DropReason, Step, Trace, Trajectory
+from sprint.types import Annotation, DropReason, Step, Trace, Trajectory
 
 _HEADING = re.compile(r"\s*(?:\*\*|#+ *)?final answer(?:\*\*)?:?(?:\*\*)?:?\s*", re.I)
 
 
+class Ratio(StrEnum):
+    """Which parallelism ratio `min_ratio` is about."""
+
+    EXECUTED = "executed"  # executed steps per round: the released code, and the stricter one
+    ALL = "all"  # all steps per round: the paper's text
+
+
+class OnLeak(StrEnum):
+    """What becomes of a trace in which an execution uses what only a sibling of its round produced."""
+
+    MEND = "mend"  # the missing dependency is added and the steps are packed again
+    DROP = "drop"
+    KEEP = "keep"  # as the authors did
+
+
 @dataclass(frozen=True, slots=True)
 class CurationOptions:
-    """What is kept. The defaults are the paper's released settings (A.2): folding, ratio and rounds."""
+    """What is kept. The defaults are the paper's released settings (A.2) for folding, ratio and rounds.
+
+    max_chars   longest reasoning, in characters
+    max_length  longest training text, in the unit of the run (tokens when there is a tokenizer, else characters)
+    """
 
     require_gold: bool = True
     fold_lines: int = annotate.FOLD_LINES
     min_ratio: float = 1.5
+    ratio: Ratio = Ratio.EXECUTED
     max_rounds: int = 11
     max_prompts: int = 16
+    min_coverage: float = 0.9
+    on_leak: OnLeak = OnLeak.MEND
     max_chars: int | None = None
+    max_length: int | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Curated:
-    """What became of one row. `reason` is None exactly when it is kept; the texts are empty when it is dropped."""
+    """What became of one row. `reason` is None exactly when it is kept; the texts are empty when it is dropped.
+
+    reasoning          the thought as it was annotated, without a closing sentence that only boxes the answer
+    annotation         the steps and parents as text (`annotate.dumps`), of dropped rows too where there is one
+    ratio, step_ratio  executed steps per round (the released code), and all steps per round (the paper)
+    width              most executions in one round
+    coverage           share of the lines with text that stand in a step
+    num_added_edges    dependencies added because an execution used what a sibling produced
+    sequential_before, sequential_after   the thought's length, and the longest path through the rounds, in the unit of
+                       the run (tokens when a tokenizer was given, else characters)
+    """
 
     id: str
     question: str = ""
@@ -50,10 +88,30 @@ class Curated:
     num_rounds: int = 0
     num_executions: int = 0
     ratio: float = 0.0
+    step_ratio: float = 0.0
+    width: int = 0
+    coverage: float = 0.0
+    num_added_edges: int = 0
+    sequential_before: int = 0
+    sequential_after: int = 0
+    level: str = ""
+    subject: str = ""
+    annotation: str = ""
+    usage: AnnotationUsage = field(default_factory=AnnotationUsage)
 
     @property
     def is_kept(self) -> bool:
         return self.reason is None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A trace that passed every check that needs no annotation. `body` is what is annotated, cut into `lines`."""
+
+    trace: Trace
+    body: str
+    final: str
+    lines: tuple[str, ...]
 
 
 class _Dropped(Exception):
@@ -65,16 +123,36 @@ class _Dropped(Exception):
 
 
 def curate_row(row: Mapping[str, Any], annotator: Annotator, options: CurationOptions) -> Curated:
-    """What becomes of one row."""
+    """What becomes of one row, with an annotator that answers at once."""
+    prepared = prepare(row, options)
+    return prepared if isinstance(prepared, Curated) else annotate_and_judge(prepared, annotator, options)
+
+
+def annotate_and_judge(
+    prepared: Prepared, annotator: Annotator, options: CurationOptions, count: Count = len
+) -> Curated:
+    """The second half, with an annotator that answers at once."""
+    try:
+        annotation = annotator.annotate(prepared.trace.question, prepared.lines)
+    except UnusableAnnotation as error:
+        return unusable(prepared, error.reason, str(error))
+    return judge(prepared, annotation, options, count)
+
+
+def prepare(
+    row: Mapping[str, Any], options: CurationOptions, contamination: Contamination | None = None
+) -> Prepared | Curated:
+    """The row ready to be annotated, or what became of it before."""
     try:
         trace = read_trace(row, options.columns)
     except MalformedRow as error:
         return malformed(id_or_empty(row, options.columns), str(error))
     try:
-        _check(trace, options)
-        return _curate(trace, annotator, options)
+        _check(trace, options, contamination)
     except _Dropped as dropped:
-        return _drop(trace, dropped.reason, dropped.detail)
+        return _curated(trace, trace.reasoning, reason=dropped.reason, detail=writable(dropped.detail))
+    body = body_of(trace)
+    return Prepared(trace, body, final_answer(trace), tuple(lines.split(body)))
 
 
 def malformed(id: str, detail: str) -> Curated:
@@ -82,10 +160,30 @@ def malformed(id: str, detail: str) -> Curated:
     return Curated(writable(id), reason=DropReason.MALFORMED_ROW, detail=writable(detail))
 
 
+def duplicate(row: Mapping[str, Any], options: CurationOptions, of: str) -> Curated:
+    """A row that can be read and repeats an earlier one, which stands at `of`."""
+    trace = read_trace(row, options.columns)
+    detail = f"same question and reasoning as {of}"
+    return Curated(trace.id, trace.question, trace.answer, DropReason.DUPLICATE, detail, digest(trace))
+
+
+def unusable(prepared: Prepared, reason: DropReason, detail: str, annotation: str = "") -> Curated:
+    """A row whose annotation cannot be followed, or never came."""
+    trace, count = prepared.trace, len(prepared.lines)
+    row = _curated(trace, prepared.body, reason=reason, detail=writable(detail))
+    return replace(row, num_lines=count, annotation=annotation)
+
+
+def _curated(trace: Trace, reasoning: str, **rest: Any) -> Curated:
+    answer = trace.answer or answers.last_boxed(trace.response) or answers.last_boxed(trace.reasoning) or ""
+    rest |= {"digest": digest(trace), "level": trace.level, "subject": trace.subject}
+    return Curated(trace.id, trace.question, answer, reasoning=reasoning, **rest)
+
+
 # --- checking --------------------------------------------------------------------------------------------------------
 
 
-def _check(trace: Trace, options: CurationOptions) -> None:
+def _check(trace: Trace, options: CurationOptions, contamination: Contamination | None) -> None:
     """Drops a trace that teaches nothing, before any work is spent on it."""
     if not trace.question or not trace.reasoning:
         raise _Dropped(DropReason.EMPTY_TRACE, f"the {'reasoning' if trace.question else 'question'} is empty")
@@ -95,6 +193,8 @@ def _check(trace: Trace, options: CurationOptions) -> None:
         raise _Dropped(DropReason.TAG_IN_TRACE)
     if options.max_chars is not None and len(trace.reasoning) > options.max_chars:
         raise _Dropped(DropReason.TOO_LONG, f"{len(trace.reasoning)} characters of at most {options.max_chars}")
+    if contamination and (found := contamination.find(trace.question)):
+        raise _Dropped(DropReason.CONTAMINATED, f"overlaps with {found}")
     _check_answer(trace, options)
 
 
@@ -108,49 +208,75 @@ def _check_answer(trace: Trace, options: CurationOptions) -> None:
         raise _Dropped(DropReason.WRONG_ANSWER, f"answered {given[:80]!r}, expected {trace.answer[:80]!r}")
 
 
-# --- curating --------------------------------------------------------------------------------------------------------
+# --- judging ---------------------------------------------------------------------------------------------------------
 
 
-def _curate(trace: Trace, annotator: Annotator, options: CurationOptions) -> Curated:
-    body, final = body_of(trace), final_answer(trace)
-    trace_lines = lines.split(body)
+def judge(prepared: Prepared, annotation: Annotation, options: CurationOptions, count: Count = len) -> Curated:
+    """What becomes of an annotated trace. `count` measures a text in the unit of the run."""
+    written = annotate.dumps(annotation)
     try:
-        annotation = annotator.annotate(trace.question, trace_lines)
-        steps = annotate.steps_of(annotation, trace_lines, options.fold_lines)
+        steps = annotate.steps_of(annotation, prepared.lines, options.fold_lines)
     except UnusableAnnotation as error:
-        raise _Dropped(error.reason, str(error)) from None
-    trajectory = rounds.pack(steps, final)
-    reason, detail = _verdict(steps, trajectory, options)
-    return Curated(
-        trace.id,
-        trace.question,
-        trace.answer or answers.last_boxed(final) or "",
-        reason,
-        detail,
-        digest(trace),
-        body,
-        "" if reason else render.trajectory_text(trajectory),
-        "" if reason else f"<think>\n{body}\n\n{final}\n</think>",
-        len(trace_lines),
-        len(steps),
-        len(trajectory.rounds),
-        sum(len(round.executions) for round in trajectory.rounds),
-        rounds.ratio(steps),
+        return unusable(prepared, error.reason, str(error), written)
+    found = leaks.leaks(prepared.trace.question, steps) if options.on_leak is not OnLeak.KEEP else ()
+    if found and options.on_leak is OnLeak.MEND:
+        steps, found = leaks.mend(prepared.trace.question, steps)
+    trajectory = rounds.pack(steps, prepared.final)
+    covered = annotate.coverage(annotation, prepared.lines)
+    measured = _measured(prepared, steps, trajectory, count)
+    text = render.trajectory_text(trajectory)
+    leak = found[0] if found and options.on_leak is OnLeak.DROP else None
+    reason, detail = _verdict(measured, covered, leak, count(text) if options.max_length else 0, options)
+    return replace(
+        measured,
+        reason=reason,
+        detail=writable(detail),
+        sprint_text="" if reason else text,
+        rft_text="" if reason else f"<think>\n{prepared.body}\n\n{prepared.final}\n</think>",
+        coverage=covered,
+        annotation=written,
+        num_added_edges=len(found) if options.on_leak is OnLeak.MEND else 0,
+    )
+
+
+def _measured(prepared: Prepared, steps: tuple[Step, ...], trajectory: Trajectory, count: Count) -> Curated:
+    """The row with everything that can be counted."""
+    widths = [len(round.executions) for round in trajectory.rounds]
+    return _curated(
+        prepared.trace,
+        prepared.body,
+        num_lines=len(prepared.lines),
+        num_steps=len(steps),
+        num_rounds=len(widths),
+        num_executions=sum(widths),
+        ratio=sum(widths) / len(widths),
+        step_ratio=len(steps) / len(widths),
+        width=max(widths),
+        sequential_before=count(f"{prepared.body}\n\n{prepared.final}"),
+        sequential_after=measure.sequential_length(trajectory, count),
     )
 
 
 def _verdict(
-    steps: tuple[Step, ...], trajectory: Trajectory, options: CurationOptions
+    row: Curated, covered: float, leak: leaks.Leak | None, length: int, options: CurationOptions
 ) -> tuple[DropReason | None, str]:
-    """Whether the trajectory is parallel enough and small enough (paper §3.2(4), A.2)."""
-    ratio, num_rounds = rounds.ratio(steps), len(trajectory.rounds)
-    widest = max(len(round.executions) for round in trajectory.rounds)
-    if num_rounds > options.max_rounds:
-        return DropReason.TOO_MANY_ROUNDS, f"{num_rounds} rounds of at most {options.max_rounds}"
-    if widest > options.max_prompts:
-        return DropReason.TOO_MANY_PROMPTS, f"{widest} prompts in one round of at most {options.max_prompts}"
+    """Whether the annotation may be trusted, and the trajectory is parallel and small enough (paper §3.2(4), A.2)."""
+    ratio = row.ratio if options.ratio is Ratio.EXECUTED else row.step_ratio
+    if covered < options.min_coverage:
+        return (
+            DropReason.UNCOVERED_TEXT,
+            f"{covered:.0%} of the lines stand in a step, of at least {options.min_coverage:.0%}",
+        )
+    if leak:
+        return DropReason.SIBLING_LEAK, f"step {leak.step} uses {leak.evidence} of step {leak.source}, its sibling"
+    if row.num_rounds > options.max_rounds:
+        return DropReason.TOO_MANY_ROUNDS, f"{row.num_rounds} rounds of at most {options.max_rounds}"
+    if row.width > options.max_prompts:
+        return DropReason.TOO_MANY_PROMPTS, f"{row.width} prompts in one round of at most {options.max_prompts}"
     if ratio < options.min_ratio:
         return DropReason.LOW_RATIO, f"ratio {ratio:.2f} of at least {options.min_ratio}"
+    if options.max_length and length > options.max_length:
+        return DropReason.TOO_LONG, f"a training text of {length}, of at most {options.max_length}"
     return None, ""
 
 
@@ -171,7 +297,3 @@ def body_of(trace: Trace) -> str:
     body = trace.reasoning.removesuffix(sentence).rstrip()
     head, _, last = body.rpartition("\n")
     return head.rstrip() if _HEADING.fullmatch(last) else body
-
-
-def _drop(trace: Trace, reason: DropReason, detail: str) -> Curated:
-    return Curated(trace.id, trace.question, trace.answer, reason, writable(detail), digest(trace))

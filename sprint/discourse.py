@@ -87,20 +87,36 @@ _LONG_INSTRUCTION = 160  # characters
 _CLAUSE = re.compile(r"(.{20,}?)(?:[:;]| because| so that|, (?:but|so|since|which|where|and))\s", re.I)
 
 
+# First letters, so that most lines are done with before any pattern is tried; "ſ", "İ" and "ı" are cases of s and i.
+_HEADING_LETTERS = frozenset("*#cspomaftlCSPOMAFTLſ")
+_LEAD_LETTERS = frozenset("abfghlnoprstwyABFGHLNOPRSTWYſ")
+_PLANNING_LETTERS = frozenset("ajtliwmpsfAJTLIWMPSFſİı")
+
+
 def opening(line: str) -> Opening:
     """How `line` opens a step, by its first words."""
     if line[:1].isdigit():
         return Opening.NONE
-    if _HEADS.match(line):
+    bare = line.lstrip()
+    if bare[:1] in _HEADING_LETTERS and _HEADS.match(line):
         return Opening.HEADING
-    rest = line[_LEAD.match(line).end() :]  # type: ignore[union-attr]
-    if _CHECKS.match(rest):
-        return Opening.CHECK
-    if _INTENDS.match(rest) or _PURPOSE.match(rest) or _orders(line, rest):
-        return Opening.NONE if _VAGUE.fullmatch(bare_instruction(rest)) else Opening.TASK
+    rest = line[_LEAD.match(line).end() :] if bare[:1] in _LEAD_LETTERS else bare  # type: ignore[union-attr]
+    if rest[:1] in _PLANNING_LETTERS:
+        if _CHECKS.match(rest):
+            return Opening.CHECK
+        if _INTENDS.match(rest) or _PURPOSE.match(rest):
+            return _task(rest)
+    if len(rest) == len(bare):
+        return Opening.NONE  # without a word such as "now", "wait" or "so" it is none of what follows
+    if _orders(line, rest):
+        return _task(rest)
     if _RECONSIDERS.match(line):
         return Opening.RETURN
     return Opening.RESULT if _RETURNS.match(line) else Opening.NONE
+
+
+def _task(rest: str) -> Opening:
+    return Opening.NONE if _VAGUE.fullmatch(bare_instruction(rest)) else Opening.TASK
 
 
 def _orders(line: str, rest: str) -> bool:

@@ -10,16 +10,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+# What may end a line. The first character stands alone so that the search can run from one to the next; look-behinds
+# then say which one it was.
+_NEWLINES = r"[ \t]*\n\s*"
 # A formula is one line even where it spans several; the bound keeps a text full of unclosed brackets linear.
 _MATHS = (
-    r"\\\[(?:(?!\\\]|\n\s*\n).){0,1200}?\\\]|\\\((?:(?!\\\)|\n).){0,400}?\\\)|"
-    r"\$\$(?:(?!\$\$|\n\s*\n).){0,1200}?\$\$"
+    r"(?<=\\)\[(?:(?!\\\]|\n\s*\n).){0,1200}?\\\]|(?<=\\)\((?:(?!\\\)|\n).){0,400}?\\\)|"
+    r"(?<=\$)\$(?:(?!\$\$|\n\s*\n).){0,1200}?\$\$"
 )
-_NEWLINES = r"[ \t]*\n\s*"
-# Look-behinds let a run of spaces or stops be entered only at its start, so that a run costs no more than its length.
-_STOP = r"(?<![.?!…])(?:\.\.\.+|…|[.?!]+)[\"'”’)\]*_]*"
+# A run of stops is entered only at its start, so that it costs no more than its length.
+_STOP = r"(?<![.?!…][.?!…])(?:(?<=…)|(?<=[.?!])[.?!]*)[\"'”’)\]*_]*"
 _BREAK = re.compile(
-    rf"(?P<maths>{_MATHS})(?:{_NEWLINES})?|(?P<newline>(?<![ \t]){_NEWLINES})|(?P<stop>{_STOP})(?P<space>\s+)", re.S
+    rf"[\\$\n.?!…](?:(?P<maths>{_MATHS})(?:{_NEWLINES})?|(?P<newline>(?<=\n)\s*)|{_STOP}(?P<space>\s+))", re.S
 )
 
 # Abbreviations after which a sentence goes on, and those that may as well end one: then a capital letter decides.
@@ -61,16 +63,18 @@ def _ends(text: str) -> Iterator[int]:
 
 
 def _cuts(text: str, start: int, match: re.Match[str]) -> bool:
-    if match["maths"]:
+    kind = match.lastgroup
+    if kind == "maths":
         return "\n" in text[match.end("maths") : match.end()]
-    if match["newline"] is not None or "\n" in match["space"]:
+    if kind == "newline" or "\n" in match["space"]:
         return True
     return _ends_sentence(text, start, match)
 
 
 def _ends_sentence(text: str, start: int, match: re.Match[str]) -> bool:
     """Whether a full stop, question or exclamation mark followed by a space really ends a sentence."""
-    stop, at = match["stop"].rstrip("\"'”’)]*_"), match.start()
+    at = match.start()
+    stop = text[at : match.start("space")].rstrip("\"'”’)]*_")
     following = text[match.end() : match.end() + 1]
     if stop == "…" or stop.startswith(".."):
         return False

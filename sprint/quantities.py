@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 _NUMBER = r"\d+(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
-_NUMBERS = re.compile(rf"(?<![A-Za-z_\d.]){_NUMBER}(?![A-Za-z_\d])")
+# Patterns of what is rare in prose begin with the one character to look for: the search then runs from one to the next.
+_NUMBERS = re.compile(r"\d(?:(?<![A-Za-z_\d.]\d)\d*(?:,\d{3})+(?:\.\d+)?|\d*(?:\.\d+)?(?![A-Za-z_\d]))")
 _TEX_NOISE = re.compile(r"\\(?:left|right|,|;|!|quad|qquad|\(|\)|\[|\]|displaystyle|cdot|times)|\$|\*\*")
 _EQUALS = r"\s*(?:=|\bis\b|\bequals\b|\bare\b)\s*"
 _LABELLED = re.compile(
-    rf"(?<![A-Za-z\\_\d^/+*-])([A-Za-z](?:_\{{?\w{{1,3}}\}}?|\d|')?){_EQUALS}"
+    rf"([A-Za-z](?![A-Za-z])(?<![A-Za-z\\_\d^/+*-][A-Za-z])(?:_\{{?\w{{1,3}}\}}?|\d|')?){_EQUALS}"
     r"([^\s,;=.](?:[^,;=\n.]|\.\d){0,60})"
 )
 _RESULT = re.compile(
@@ -26,12 +27,16 @@ _RESULT = re.compile(
 _CONCLUDES = re.compile(r"\s*(?:so|thus|therefore|hence|which (?:gives|means)|then)\b", re.I)
 _INNER = re.compile(r"\(([^()]{5,60})\)")
 _SYMBOL = re.compile(  # a single letter that stands for something; "a", "A" and "I" are words unless beside maths
-    r"(?<![A-Za-z\\'’_{])(?:([B-HJ-Zb-z])|([aAI])(?=\s?[=+*/^(_\d])|(?<=[\d=+*/^(])([aAI]))"
-    r"(_\{?\w{1,3}\}?|\d(?!\d))?(?![A-Za-z'’])"
+    r"[A-Za-z](?![A-Za-z'’])(?<![A-Za-z\\'’_{][A-Za-z])"
+    r"(?:(?<=[B-HJ-Zb-z])|(?<=[aAI])(?=\s?[=+*/^(_\d])|(?<=[\d=+*/^(][aAI]))"
+    r"(?:(?:_\{?\w{1,3}\}?|\d(?!\d))(?![A-Za-z'’]))?"
 )
 _VALUE = re.compile(r"[-+\d(\\A-Za-z][^ ]*(?: +[-+*/^] +[^ ]+)*")
 _RUN = re.compile(r"(?:(=|\b(?:gives|is|equals|get)\b)\s*)?((?<![\w)])[\w(][\w()+*/^-]{4,60})")
 _OPERATOR = re.compile(r"[-+*/^]|\\frac|\\sqrt")
+# Cheap to look for, before anything is looked for in earnest: what may be a digit, and one in a run with an operator.
+_DIGIT = re.compile(r"[^\W_a-zA-Z]")
+_TIGHT = re.compile(r"[^\W_a-zA-Z][\w()+*/^-]{0,60}[-+*/^]|[-+*/^][\w()+*/^-]{0,60}[^\W_a-zA-Z]")
 
 
 Key = tuple[str, str]
@@ -64,7 +69,7 @@ def numbers(text: str) -> list[str]:
 
 def symbols(text: str) -> list[str]:
     """The single-letter symbols in the text, with their subscripts, in order."""
-    return ["".join(parts) for parts in _SYMBOL.findall(plain(text))]
+    return _SYMBOL.findall(plain(text))
 
 
 def _canonical(number: str) -> str:
@@ -78,7 +83,7 @@ def _canonical(number: str) -> str:
 
 def _key(value: str) -> str:
     """A value written in one way: no spaces, no closing punctuation, numbers canonical."""
-    squeezed = re.sub(r"\s+", "", value).rstrip(".?!:")
+    squeezed = "".join(value.split()).rstrip(".?!:")
     if "." not in squeezed and "," not in squeezed:
         return squeezed
     return _NUMBERS.sub(lambda match: _canonical(match[0]), squeezed)
@@ -104,8 +109,7 @@ class Reader:
         texts = [plain(line) for line in step_lines]
         for text in texts:
             step.read(text)
-        for text in texts:
-            step.read_symbols(text)
+        step.read_symbols(texts)
         self.values |= {name: value for (kind, name), value in step.found.produced.items() if kind == "label"}
         self.results |= {name for kind, name in step.found.produced if kind == "number"}
         return step.found
@@ -117,16 +121,20 @@ class _StepReader:
     def __init__(self, trace: Reader, afresh: bool) -> None:
         self.found = Quantities()
         self._trace, self._afresh = trace, afresh
-        self._own: set[str] = set()  # numbers, values and expressions that the step has named so far
+        self._own: set[str] = set()  # numbers and expressions that the step has named so far
+        self._familiar = set(trace.given)  # numbers that the step or the question has named
         self._restated: set[str] = set()  # values that it took over from earlier steps
         self._labels: set[str] = set()  # labels that it gave a value itself
 
     def read(self, line: str) -> None:
+        if not _DIGIT.search(line):
+            return  # values, numbers and expressions all have one
         for label, right in _LABELLED.findall(line):
             if value := _value(right):
                 self._read_label(label, value, bool(_CONCLUDES.match(line)))
         self._read_numbers(line)
-        self._read_expressions(line)
+        if _OPERATOR.search(line):
+            self._read_expressions(line)
 
     def _read_label(self, label: str, value: str, concludes: bool) -> None:
         """`A=9` takes over a known result unless the step concludes it, or worked the value out before naming it."""
@@ -139,27 +147,40 @@ class _StepReader:
         self._labels.add(label)
 
     def _read_numbers(self, line: str) -> None:
-        results = {match.start(1) for match in _RESULT.finditer(line)}
+        written = _NUMBERS.findall(line)
+        self.found.mentions |= bool(written)
+        if self._familiar.issuperset(written):
+            self._own.update(written)
+            return
+        results: set[int] | None = None
         first = True
         for match in _NUMBERS.finditer(line):
             number = _canonical(match[0])
-            self.found.mentions = True
-            if number not in self._own and number not in self._restated and number not in self._trace.given:
-                is_result = bool(results & {match.start(), match.start() - 1})
-                recalled = self._recalls(line, number, first)
-                self._new_number(number, is_result and not recalled, _stands_alone(line, match))
+            if self._is_news(number, line, match):
+                results = _results(line) if results is None else results
+                is_result = match.start() in results or match.start() - 1 in results
+                self._new_number(number, is_result and not self._recalls(line, number, first))
             self._own.add(number)
+            self._familiar.add(number)
             first = False
+
+    def _is_news(self, number: str, line: str, match: re.Match[str]) -> bool:
+        """Whether neither the question nor this step has named a number, and naming it says anything.
+
+        Digits are everywhere, so they name nothing; all that counts is that one stood alone.
+        """
+        if number in self._familiar or number in self._restated:
+            return False
+        return len(number) > 1 or (number > "2" and not self.found.loose and _stands_alone(line, match))
 
     def _recalls(self, line: str, number: str, is_first: bool) -> bool:
         """Whether the line takes over a result: "The speed is 30"; "8 squared is 64" and "4*16=64" work one out."""
         known = number in self._trace.results and not self._afresh
         return known and is_first and not _CONCLUDES.match(line)
 
-    def _new_number(self, number: str, is_result: bool, counts: bool) -> None:
-        """A number that neither the question nor this step has named. Digits are everywhere, so they name nothing."""
+    def _new_number(self, number: str, is_result: bool) -> None:
         if len(number) == 1:
-            self.found.loose |= counts and not is_result and number > "2"
+            self.found.loose = not is_result
         elif is_result:
             self.found.produced["number", number] = number
         else:
@@ -167,16 +188,18 @@ class _StepReader:
 
     def _read_expressions(self, line: str) -> None:
         """Expressions that the step takes over, `2*(2-2b)` or `check (9+2)+4`, and those it arrives at, after `=`."""
-        for leads, run in _RUN.findall(line):
-            self._read_expression(_key(run), bool(leads))
-        for inner in _INNER.findall(line):
-            self._read_expression(_key(inner), False)
+        for leads, run in _RUN.findall(line) if _TIGHT.search(line) else ():
+            self._read_expression(run, bool(leads))
+        for inner in _INNER.findall(line) if "(" in line else ():
+            self._read_expression(inner, False)
         for side in line.split("=")[1:]:
-            self._read_expression(_key(side), True)
+            self._read_expression(side, True)
 
-    def _read_expression(self, key: str, is_result: bool) -> None:
-        known = key in self._own or key in self._trace.question
-        if known or not 4 < len(key) <= 60 or not (_OPERATOR.search(key) and any(char.isdigit() for char in key)):
+    def _read_expression(self, text: str, is_result: bool) -> None:
+        if len(text) < 5 or not _OPERATOR.search(text) or not _DIGIT.search(text):
+            return
+        key = _key(text)
+        if not 4 < len(key) <= 60 or key in self._own or not any(map(str.isdigit, key)) or key in self._trace.question:
             return
         if is_result:
             self.found.produced["expression", key] = key
@@ -184,9 +207,9 @@ class _StepReader:
         else:
             self._use("expression", key)
 
-    def read_symbols(self, line: str) -> None:
+    def read_symbols(self, step_lines: Sequence[str]) -> None:
         """Symbols that an earlier step defined, "compare B with C", and those that this one brings up first."""
-        for symbol in symbols(line):
+        for symbol in dict.fromkeys(_SYMBOL.findall("\0".join(step_lines))):
             if symbol in self._labels:
                 continue
             if symbol not in self._trace.values:
@@ -198,6 +221,11 @@ class _StepReader:
 
     def _use(self, kind: str, name: str) -> None:
         self.found.used[kind, name] = None
+
+
+def _results(line: str) -> set[int]:
+    """Where the numbers stand that the line arrives at."""
+    return {match.start(1) for match in _RESULT.finditer(line)}
 
 
 def _stands_alone(line: str, number: re.Match[str]) -> bool:

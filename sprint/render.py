@@ -137,14 +137,15 @@ class Prompter:
 
     def question_text(self, question: str) -> str:
         """The prompt, up to and including the opening think tag."""
-        chat = self.tokenizer.chat(self._user_turn(question))
+        chat = self.tokenizer.chat(self.user_turn(question))
         stem = chat.removesuffix("\n").removesuffix("<think>") if chat.rstrip("\n").endswith("<think>") else chat
         return stem + THINK_OPEN
 
     def question_ids(self, question: str) -> tuple[int, ...]:
         return tuple(self.tokenizer.encode(self.question_text(question)))
 
-    def _user_turn(self, question: str) -> str:
+    def user_turn(self, question: str) -> str:
+        """What the user says: the card's instruction and the question."""
         if not self._instruction:
             return question
         return f"{self._instruction}\n\n<Question>\n{question}\n</Question>"

@@ -51,14 +51,27 @@ def ratio(steps: Sequence[Step]) -> float:
 
 
 def pack(steps: Sequence[Step], final_answer: str) -> Trajectory:
-    """The trajectory of `steps`."""
-    ids = prompt_ids(steps)
-    rounds = tuple(_round(members, ids) for members in by_round(steps))
+    """The trajectory of `steps`.
+
+    Comments on a round's executions open the next plan: the planner writes them once it has seen the results. Those on
+    the last round stay at the end of the execution they remark on.
+    """
+    ids, packed = prompt_ids(steps), by_round(steps)
+    last = len(packed)
+    rounds = tuple(
+        _round(members, ids, _comments(packed[number - 2], ids) if number > 1 else [], is_last=number == last)
+        for number, members in enumerate(packed, 1)
+    )
     return Trajectory(rounds, final_answer)
 
 
-def _round(members: Sequence[Step], ids: PromptIds) -> Round:
-    parts: list[str] = []
+def _comments(members: Sequence[Step], ids: PromptIds) -> list[str]:
+    """What the next plan opens with, each comment under the name of the execution it is about."""
+    return [f"Observation about {tags.name(*ids[step.index])}:\n{step.comment}" for step in members if step.comment]
+
+
+def _round(members: Sequence[Step], ids: PromptIds, opening: list[str], *, is_last: bool) -> Round:
+    parts = opening
     previous, header = None, ""
     for step in members:
         # The dashes mark a change of the train of thought: the step before this one stands in another round.
@@ -67,7 +80,12 @@ def _round(members: Sequence[Step], ids: PromptIds) -> Round:
         wanted = _header(step, ids)
         parts += [text for text in ("" if wanted == header else wanted, step.plan, _prompt(step, ids)) if text]
         previous, header = step.index, wanted or header
-    return Round("\n".join(parts), tuple(Execution(step.execution) for step in members if step.execution))
+    return Round("\n".join(parts), tuple(_execution(step, is_last) for step in members if step.execution))
+
+
+def _execution(step: Step, is_last: bool) -> Execution:
+    remark = f"\n{step.comment}" if is_last and step.comment else ""
+    return Execution(step.execution + remark)
 
 
 def _header(step: Step, ids: PromptIds) -> str:

@@ -77,6 +77,8 @@ def _lead_in(current: _Draft, before: str) -> list[str]:
 
 def _opens(opening: Opening, before: str, current: _Draft) -> bool:
     """Whether a line opens a step, given the line before it and the step being gathered."""
+    if opening is Opening.NONE:
+        return False
     doing = len(current.lines) - current.plan
     if opening is Opening.HEADING:
         return ends_line(before) and doing > 0

@@ -18,7 +18,8 @@ class Trace:
     """A teacher's raw sequential reasoning on one question.
 
     `reasoning` is what stands inside the think block, `response` what follows it, `answer` the gold answer and
-    `closed` whether the thought was ever closed (False: the teacher ran out of budget).
+    `closed` whether the thought was ever closed (False: the teacher ran out of budget). `level` and `subject` are those
+    of the problem, where known.
     """
 
     id: str
@@ -27,6 +28,8 @@ class Trace:
     answer: str = ""
     response: str = ""
     closed: bool = True
+    level: str = ""
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +67,17 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A span of a trace with a plan and an optional execution (`""`: plan only). `parents` are step indices."""
+    """A span of a trace with a plan and an optional execution (`""`: plan only). `parents` are step indices.
+
+    `comment` remarks on what the execution found; a step without execution has none (it is part of its plan).
+    """
 
     index: int
     plan: str
     execution: str = ""
     instruction: str = ""
     parents: tuple[int, ...] = ()
+    comment: str = ""
 
 
 class DropReason(StrEnum):
@@ -83,9 +90,14 @@ class DropReason(StrEnum):
     NO_ANSWER = "no_answer"  # the teacher gave no final answer
     WRONG_ANSWER = "wrong_answer"  # the final answer is not the gold answer
     TAG_IN_TRACE = "tag_in_trace"  # the trace already contains a protocol tag
+    CONTAMINATED = "contaminated"  # shares an n-gram with a problem of an evaluation set
+    REQUEST_FAILED = "request_failed"  # the annotating model could not be asked: worth another try
     ANNOTATION_FAILED = "annotation_failed"  # the annotator gave nothing usable
+    UNPARSED_STEPS = "unparsed_steps"  # its reply names no steps, or no parents, even after the repair
     BAD_RANGES = "bad_ranges"  # line ranges out of bounds, reversed or overlapping
     BAD_PARENTS = "bad_parents"  # a parent that is not an earlier step
+    UNCOVERED_TEXT = "uncovered_text"  # too many lines stand in no step
+    SIBLING_LEAK = "sibling_leak"  # an execution uses what only a sibling of its round produced
     TOO_MANY_ROUNDS = "too_many_rounds"
     TOO_MANY_PROMPTS = "too_many_prompts"  # one round holds more prompts than allowed
     LOW_RATIO = "low_ratio"  # parallelism ratio below the threshold

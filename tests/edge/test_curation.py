@@ -12,6 +12,7 @@ import pytest
 
 from pipelines.config import CurateConfig
 from pipelines.run import curate
+from sprint.card import Instruction
 from sprint.config import validate
 from sprint.errors import ConfigError, InputError
 from sprint.tasks import Split, get_task
@@ -40,9 +41,8 @@ def _lines(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _config(inputs: list[Path], out: Path, **options: Any) -> CurateConfig:
-    return validate(
-        CurateConfig, {"inputs": tuple(map(str, inputs)), "out": out, "rows_per_task": 4, **options}, "test"
-    )
+    values = {"inputs": tuple(map(str, inputs)), "out": str(out), "rows_per_task": 4, **options}
+    return validate(CurateConfig, values, "test")
 
 
 def _table(folder: Path) -> list[dict[str, Any]]:
@@ -89,12 +89,17 @@ def test_every_row_is_kept_or_dropped_with_a_reason(mixed: Path, tmp_path: Path)
     sprint, rft = _table(out / "sprint"), _table(out / "rft")
     assert [row["id"] for row in sprint] == [row["id"] for row in rft] == [row["id"] for row in _rows(16)]
     assert {row["method"] for row in sprint} == {"sprint"}
-    assert list(rft[0]) == ["id", "question", "answer", "method", "text", "num_rounds", "num_executions", "ratio"]
+    columns = ["id", "question", "answer", "method", "text", "messages", "num_rounds", "num_executions", "ratio"]
+    assert list(rft[0]) == [*columns, "level", "subject"]
+    assert rft[0]["messages"][1] == {"role": "assistant", "content": rft[0]["text"]}
+    assert rft[0]["messages"][0]["content"].endswith(f"<Question>\n{rft[0]['question']}\n</Question>")
     dropped = [json.loads(line) for line in (out / "dropped.jsonl").read_text().splitlines()]
     assert [row["where"].split()[-1] for row in dropped] == ["6", "7", "8", "9", "10", "11"]
     assert "a.jsonl line 6 is broken JSON" in dropped[0]["detail"]
-    counts = json.loads((out / "counts.json").read_text())
-    assert counts["num_kept"] + sum(counts["dropped"].values()) == counts["num_rows"] == 22
+    manifest = json.loads((out / "manifest.json").read_text())
+    counts = manifest["result"]
+    assert manifest["state"] == "complete"
+    assert counts["num_kept"] + sum(counts["dropped"].values()) == counts["num_rows"] == manifest["num_rows"] == 22
     page = (out / "report.html").read_text()
     assert "wrong answer" in page
     assert "<svg" in page
@@ -116,7 +121,7 @@ def test_a_limit_reads_the_first_rows_only(mixed: Path, tmp_path: Path) -> None:
 def test_an_output_is_replaced_only_when_asked(mixed: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     curate(_config([mixed], out, limit=5))
-    with pytest.raises(InputError, match="not empty"):
+    with pytest.raises(InputError, match="holds a finished run"):
         curate(_config([mixed], out))
     assert len(_table(out / "sprint")) == 5
     assert curate(_config([mixed], out, overwrite=True)).num_kept == len(_table(out / "sprint")) == 16
@@ -147,8 +152,8 @@ def _inputs(tmp_path: Path) -> dict[str, tuple[list[str], dict[str, Any], str]]:
         "nothing readable": ([str(broken)], {}, "none of the 2 rows is readable"),
         "not parquet": ([str(odd)], {}, "not readable as Parquet"),
         "wrong column": ([str(good)], {"columns": {"reasoning": "thoughts"}}, "no column 'thoughts'"),
-        "output holds the inputs": ([str(good)], {"out": tmp_path, "overwrite": True}, "holds input files"),
-        "output is a file": ([str(good)], {"out": good}, "is not a folder"),
+        "output holds the inputs": ([str(good)], {"out": str(tmp_path), "overwrite": True}, "holds input files"),
+        "output is a file": ([str(good)], {"out": str(good)}, "is not a folder"),
     }
 
 
@@ -160,16 +165,73 @@ def test_bad_input_gives_one_sentence_and_leaves_nothing(case: str, tmp_path: Pa
     inputs, options, message = _inputs(tmp_path)[case]
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(InputError, match=message) as caught:
-        curate(validate(CurateConfig, {"inputs": tuple(inputs), "out": tmp_path / "out", **options}, "test"))
+        curate(validate(CurateConfig, {"inputs": tuple(inputs), "out": str(tmp_path / "out"), **options}, "test"))
     assert "\n" not in str(caught.value)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_rows_that_share_an_id_get_ids_of_their_own(tmp_path: Path) -> None:
+    rows = [row | {"id": "same"} for row in _rows(4)]
+    (tmp_path / "in.jsonl").write_text("\n".join(_lines([*rows, rows[1]])), encoding="utf-8")
+    summary = curate(_config([tmp_path / "in.jsonl"], tmp_path / "out"))
+    assert [row["id"] for row in _table(tmp_path / "out" / "sprint")] == ["same", "same~2", "same~3", "same~4"]
+    assert summary.dropped == {DropReason.DUPLICATE: 1}
+
+
+def test_tokens_are_written_on_request_and_counted_in(mixed: Path, tmp_path: Path) -> None:
+    from sprint.card import Method, ModelCard
+    from sprint.render import Layout, Prompter, training_example
+    from sprint.tokenizer import load_tokenizer
+
+    folder = _tokenizer(tmp_path / "tokenizer")
+    curate(_config([mixed], tmp_path / "out", tokenizer=str(folder), fields=("text", "tokens"), instruction="none"))
+    tokenizer = load_tokenizer(folder)
+    for method in Method:
+        row = _table(tmp_path / "out" / method)[3]
+        prompter = Prompter(tokenizer, ModelCard(method, Instruction.NONE))
+        wanted = training_example(row["id"], row["question"], row["text"], prompter, Layout.FLAT).main
+        assert (tuple(row["input_ids"]), tuple(row["loss_mask"])) == (wanted.ids, wanted.sampled)
+        assert any(wanted.sampled)
+        assert not all(wanted.sampled)
+    recorded = _table(tmp_path / "out" / "rows")
+    texts = [row for row in recorded if row["sprint_text"]]
+    assert all(0 < row["sequential_after"] < len(row["sprint_text"]) for row in texts)
+
+
+def _tokenizer(folder: Path) -> Path:
+    from transformers import PreTrainedTokenizerFast
+
+    from train.tokenizers import train_tokenizer
+
+    made = train_tokenizer([row["reasoning"] for row in _rows(16)])
+    assert isinstance(made, PreTrainedTokenizerFast)
+    made.save_pretrained(str(folder))
+    return folder
+
+
+def test_questions_of_an_evaluation_set_are_dropped(mixed: Path, tmp_path: Path) -> None:
+    exam = [{"problem": row["question"]} for row in _rows(5)[2:4]]
+    (tmp_path / "exam.jsonl").write_text("\n".join(_lines(exam)), encoding="utf-8")
+    summary = curate(_config([mixed], tmp_path / "out", contamination=(str(tmp_path / "exam.jsonl"),)))
+    assert summary.dropped[DropReason.CONTAMINATED] == 2
+    dropped = [json.loads(line) for line in (tmp_path / "out" / "dropped.jsonl").read_text().splitlines()]
+    assert sum("exam.jsonl line 1" in row["detail"] for row in dropped) == 1
+
+
+def test_the_sets_load_with_datasets(mixed: Path, tmp_path: Path) -> None:
+    import datasets
+
+    curate(_config([mixed], tmp_path / "out"))
+    for name in ("sprint", "rft"):
+        loaded = datasets.load_dataset(str(tmp_path / "out"), name, split="train", cache_dir=str(tmp_path / "cache"))
+        assert loaded["id"] == [row["id"] for row in _rows(16)]
 
 
 def test_overwriting_what_is_not_a_curation_is_refused(mixed: Path, tmp_path: Path) -> None:
     out = tmp_path / "precious"
     out.mkdir()
     (out / "thesis.txt").write_text("years", encoding="utf-8")
-    with pytest.raises(InputError, match="not the output of a curation"):
+    with pytest.raises(InputError, match="not a curation run"):
         curate(_config([mixed], out, overwrite=True))
     assert (out / "thesis.txt").read_text() == "years"
 

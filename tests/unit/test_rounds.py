@@ -115,11 +115,21 @@ def test_a_plan_that_its_prompt_repeats_is_left_to_the_prompt() -> None:
     assert (step.plan, step.instruction) == ("", "add")
 
 
-def test_a_comment_is_kept_behind_what_it_remarks_on() -> None:
+def test_a_comment_opens_the_next_plan() -> None:
     (executed,) = _steps(StepLines(LineRange(1, 1), LineRange(2, 5), "add", LineRange(6, 6)))
-    assert executed.execution.endswith("4+1=5.\nNice.")
+    assert (executed.execution, executed.comment) == ("1+1=2. 2+1=3. 3+1=4. 4+1=5.", "Nice.")
+    after = Step(2, "Go on.", "6+1=7.", "add one", (1,))
+    first, second = rounds.pack([executed, after], "7").rounds
+    assert first.executions[0].text == executed.execution
+    assert second.plan.startswith("Observation about execution_1.1:\nNice.\nBased on execution_1.1:\nGo on.")
+
+
+def test_a_comment_without_a_next_plan_stays_where_it_was_made() -> None:
+    (executed,) = _steps(StepLines(LineRange(1, 1), LineRange(2, 5), "add", LineRange(6, 6)))
+    (only,) = rounds.pack([executed], "5").rounds
+    assert only.executions[0].text.endswith("4+1=5.\nNice.")
     (planned,) = _steps(StepLines(LineRange(1, 1), None, comment=LineRange(6, 6)))
-    assert planned.plan == "Let me add.\nNice."
+    assert (planned.plan, planned.comment) == ("Let me add.\nNice.", "")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,152 @@
+"""Annotator `vllm`: offline batches on this Ray's own engines, through `ray.data.llm`.
+
+A conversation has up to four requests, and two engine pools at once would take twice the GPUs. So the rows are gone
+over in passes: each pass makes the next request of every row that has one, and keeps the replies. When no row has one
+left, the rows are curated by replaying them. What was answered before a run was killed is never asked again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from pipelines import dataset, reply_store
+from pipelines.checkpoint import Checkpoint
+from pipelines.config import EngineConfig
+from pipelines.store import Store
+from pipelines.worker import Job, Settings, pending_requests
+from sprint.errors import InputError
+from sprint.requests import AnnotationUsage, Reply, RequestFailed
+
+_MOST_PASSES = 8  # a conversation has four requests; more passes mean that replies are not found again
+_CPU_STAGES = 6  # chat template, tokenizer, engine, detokenizer and the reading hold a CPU each
+_CPU_ENVIRONMENT = {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1", "VLLM_NO_USAGE_STATS": "1"}
+_CPU_ENGINE = {"enforce_eager": True, "block_size": 32, "kv_cache_memory_bytes": 256 << 20}
+
+Told = Callable[[str], None]
+
+
+def ask_all(
+    jobs: Callable[[], Sequence[Job]],
+    settings: Settings,
+    engine: EngineConfig,
+    store: Store,
+    every_s: float,
+    tell: Told,
+) -> None:
+    """Asks until no row has a request left; the replies are in `store`. `jobs` gives the jobs with what is known."""
+    for number in range(1, _MOST_PASSES):
+        waiting = _waiting(jobs(), settings)
+        count = sum(waiting.values())
+        if not count:
+            return
+        tell(f"pass {number}: {count} requests")
+        todo = [job for index, job in enumerate(jobs()) if waiting.get(index)]
+        with Checkpoint(store, every_s, reply_store.FOLDER, "digest") as checkpoint:
+            for table in _answered(todo, settings, engine):
+                checkpoint.add(table)
+    raise AssertionError("replies that were kept are not found again")
+
+
+def _dataset(jobs: Sequence[Job]) -> Any:
+    return dataset.dataset([{"index": index, "job": job.dumps()} for index, job in enumerate(jobs)])
+
+
+def _waiting(jobs: Sequence[Job], settings: Settings) -> dict[int, int]:
+    """How many requests each job has left, by its index."""
+    if not jobs:
+        return {}
+    counted = _dataset(jobs).map_batches(
+        count_requests, fn_kwargs={"settings": settings}, batch_size=1, batch_format="pyarrow", num_cpus=0.5
+    )
+    rows = (row for table in dataset.tables(counted) for row in table.to_pylist())
+    return {row["index"]: row["count"] for row in rows if row["count"]}
+
+
+def count_requests(batch: Any, settings: Settings) -> Any:
+    """A Ray Data function: for a job, how many requests it has left."""
+    import pyarrow as pa
+
+    count = len(pending_requests(batch, settings))
+    return pa.table({"index": batch["index"].cast(pa.int64()), "count": pa.array([count], pa.int64())})
+
+
+def _answered(jobs: Sequence[Job], settings: Settings, engine: EngineConfig) -> Iterator[Any]:
+    """Tables of kept replies, as they come."""
+    requests = _dataset(jobs).map_batches(
+        pending_requests, fn_kwargs={"settings": settings}, batch_size=1, batch_format="pyarrow", num_cpus=0.5
+    )
+    replies = _processor(engine)(requests.repartition(target_num_rows_per_block=engine.batch_size))
+    yield from dataset.tables(replies.map_batches(kept, batch_format="pyarrow", num_cpus=0.25))
+
+
+def _processor(engine: EngineConfig) -> Any:
+    from ray.data.llm import build_processor, vLLMEngineProcessorConfig
+
+    cpu: dict[str, Any] = {"runtime_env": {"env_vars": _CPU_ENVIRONMENT}} if engine.cpu else {}
+    config = vLLMEngineProcessorConfig(
+        model_source=engine.model,
+        engine_kwargs=(_CPU_ENGINE if engine.cpu else {}) | engine.engine_kwargs,
+        concurrency=(engine.replicas, engine.replicas),
+        batch_size=engine.batch_size,
+        accelerator_type=engine.accelerator,
+        placement_group_config=engine.placement_group or ({"bundles": [{"CPU": 1}]} if engine.cpu else None),
+        should_continue_on_error=True,  # one request that is too long must not take its batch along
+        log_engine_metrics=False,
+        **cpu,
+    )
+    return build_processor(config, preprocess=_asked(engine), postprocess=lambda row: row)
+
+
+def _asked(engine: EngineConfig) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """What the engine is given for a request."""
+
+    def preprocess(row: dict[str, Any]) -> dict[str, Any]:
+        sampling: dict[str, Any] = {"temperature": engine.temperature, "max_tokens": int(row["max_tokens"])}
+        if engine.structured and row["schema"]:
+            sampling["structured_outputs"] = {"json": row["schema"]}
+        return {**row, "messages": list(row["messages"]), "sampling_params": sampling}
+
+    return preprocess
+
+
+def kept(batch: Any) -> Any:
+    """A Ray Data function: what the engine gave, good or not, as replies to keep."""
+    import pyarrow as pa
+
+    rows = [
+        reply_store.reply_values(values["digest"], values["key"], values["purpose"], _reply(values))
+        for values in batch.to_pylist()
+    ]
+    return pa.Table.from_pylist(rows, schema=reply_store.reply_schema())
+
+
+def _reply(values: Mapping[str, Any]) -> Reply | RequestFailed:
+    if error := values.get("__inference_error__"):
+        return RequestFailed(" ".join(error.split())[:300], AnnotationUsage(num_failures=1))
+    num_output = int(values["num_generated_tokens"])
+    usage = AnnotationUsage(
+        num_calls=1,
+        prompt_tokens=int(values["num_input_tokens"]),
+        cached_tokens=None,  # the processor does not say
+        output_tokens=num_output,
+        seconds=float(values["time_taken_llm"]),
+    )
+    return Reply(values["generated_text"], num_output >= int(values["max_tokens"]), usage)
+
+
+def check(engine: EngineConfig) -> None:
+    """Raises InputError when the engines could never start on the Ray there is."""
+    import ray
+
+    have = ray.cluster_resources().get("CPU", 0)
+    if engine.cpu and have < _CPU_STAGES:
+        raise InputError(
+            f"annotator vllm on CPUs needs {_CPU_STAGES} logical CPUs, and this Ray has {have:g}", field="num_cpus"
+        )
+
+
+def num_cpus(given: int | None) -> int | None:
+    """Logical CPUs of a Ray started for this annotator: at least what its stages hold."""
+    return given or max(_CPU_STAGES, os.cpu_count() or 1)

@@ -1,0 +1,64 @@
+"""The end of a run: from the record to the training sets, the counts, the report and the dataset card.
+
+It reads the record once, in input order, and can be done again at any time: nothing is asked of a model. It checks that
+every row of the inputs stands in the record exactly once. Knows what is written, not how a page or a card looks.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipelines import checkpoint, manifest
+from pipelines.card import card_text
+from pipelines.config import CurateConfig
+from pipelines.manifest import State
+from pipelines.report import report_html
+from pipelines.scan import Scan
+from pipelines.sets import Sets
+from pipelines.store import Store
+from pipelines.summary import CurationSummary, Tally, print_summary
+from sprint.errors import InputError
+
+
+def finish(config: CurateConfig, store: Store, scanned: Scan, seconds: float) -> CurationSummary:
+    """Writes everything that is made from the record, prints the counts and returns them."""
+    done, _ = checkpoint.done(store)
+    assert np.array_equal(done, scanned.positions), "the record does not hold every row exactly once"
+    tally = Tally(config.seed, "tokens" if config.tokenizer else "characters")
+    with _sets(config, store) as sets:
+        for recorded in checkpoint.recorded(store):
+            sets.add(recorded)
+            tally.add(recorded)
+    summary = tally.summary(store.place, seconds)
+    _write(store, summary, tally)
+    print_summary(summary)
+    if config.push:
+        from pipelines.push import push
+
+        push(store, config.push)
+    return summary
+
+
+def _sets(config: CurateConfig, store: Store) -> Sets:
+    tokenizer = None
+    if config.tokenizer:
+        from sprint.tokenizer import load_tokenizer
+
+        tokenizer = load_tokenizer(config.tokenizer)
+    return Sets(store, config.rows_per_file, config.fields, config.instruction == "sprint", tokenizer)
+
+
+def _write(store: Store, summary: CurationSummary, tally: Tally) -> None:
+    """The pages, then the manifest: a folder whose manifest says `complete` is complete."""
+    about = manifest.load(store)
+    about |= {"state": str(State.COMPLETE), "finished": manifest.now(), "seconds": round(summary.seconds, 1)}
+    about |= {"result": summary.as_dict()}
+    store.write("report.html", report_html(summary, tally.examples, about).encode())
+    store.write("README.md", card_text(about, summary).encode())
+    store.write_json(manifest.NAME, about)
+
+
+def refuse_unfinished(store: Store) -> None:
+    """Raises InputError for a run that is not complete."""
+    if manifest.load(store)["state"] != State.COMPLETE:
+        raise InputError(f"{store.place} is an unfinished run: finish it with sprint curate --resume")

@@ -1,0 +1,107 @@
+"""What a run's folder says of itself: `manifest.json`, written when a run starts and again when it is complete.
+
+It holds what decides the output (settings, inputs, code, prompts) and what came out. Knows no rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import sprint
+from pipelines.config import CurateConfig
+from pipelines.sources import Source
+from pipelines.store import Store
+from sprint import dialogue
+from sprint.dialogue import DialogueOptions
+from sprint.errors import InputError
+
+NAME = "manifest.json"
+_ROOT = Path(__file__).resolve().parents[1]
+
+
+class State(StrEnum):
+    """How far a run has come."""
+
+    RUNNING = "running"  # or killed: --resume goes on
+    COMPLETE = "complete"
+
+
+def new(config: CurateConfig, inputs: Sequence[Source], told: DialogueOptions) -> dict[str, Any]:
+    """The manifest of a run that starts now."""
+    return {
+        "state": str(State.RUNNING),
+        "hash": config.hash(source.fingerprint for source in inputs),
+        "started": now(),
+        "settings": config.essence(),
+        "annotator": annotator(config, told),
+        "inputs": [{"uri": source.uri, "bytes": source.size, "fingerprint": source.fingerprint} for source in inputs],
+        "code": code(),
+    }
+
+
+def annotator(config: CurateConfig, told: DialogueOptions) -> dict[str, Any]:
+    """Who annotates, with what prompts and how asked."""
+    about: dict[str, Any] = {"name": config.annotator}
+    if config.endpoint:
+        about |= {"model": config.endpoint.model, "base_url": config.endpoint.base_url}
+    if config.engine:
+        about |= {"model": config.engine.model}
+    if config.recorded:
+        about |= {"replies_of": config.recorded}
+    return about | ({"prompts": dialogue.prompts_hash(), "dialogue": asdict(told)} if config.uses_model else {})
+
+
+def dialogue_of(store: Store) -> DialogueOptions:
+    """How the model of a run was asked. Raises InputError for a run without a model."""
+    found = load(store)["annotator"].get("dialogue")
+    if found is None:
+        raise InputError(f"{store.place} was annotated without a model, so it holds no replies", field="recorded")
+    return DialogueOptions(**found)
+
+
+def code() -> dict[str, str]:
+    """Version, commit where there is one, and a hash of the sources that curate."""
+    files = sorted(path for room in ("sprint", "pipelines") for path in (_ROOT / room).rglob("*.py"))
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
+    return {"version": sprint.__version__, "commit": _commit(), "sources": digest}
+
+
+def _commit() -> str:
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(_ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False
+        )
+    except OSError:
+        return ""  # no git here
+    return found.stdout.strip() if found.returncode == 0 else ""
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def load(store: Store) -> dict[str, Any]:
+    """The manifest in a folder. Raises InputError when there is none."""
+    if not store.exists(NAME):
+        raise InputError(f"{store.place} is not a curation run (no {NAME})")
+    return store.read_json(NAME)
+
+
+def check_same(found: Mapping[str, Any], wanted: Mapping[str, Any], place: str) -> None:
+    """Raises InputError when a run cannot be gone on with, since something that decides its output has changed."""
+    if found["hash"] == wanted["hash"]:
+        return
+    for name in {*found["settings"], *wanted["settings"]}:
+        before, after = (values["settings"].get(name) for values in (found, wanted))
+        if before != after:
+            raise InputError(
+                f"{place} was started with {name} {before!r}, not {after!r}: it cannot be resumed", field=name
+            )
+    raise InputError(f"the inputs have changed since {place} was started: it cannot be resumed", field="inputs")

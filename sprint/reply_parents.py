@@ -1,0 +1,83 @@
+"""Reads the parents in a reply as they are written: steps and the steps they name, not yet whether those exist.
+
+It knows the spellings: `5: 1, 3` a line, a list of lists, a dict in JSON's or Python's writing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from sprint.model_text import json_in
+from sprint.reply_steps import Unreadable
+
+Given = list[tuple[int, tuple[int, ...]]]
+
+_NEXT_ENTRY = re.compile(r"\n|;(?=\s*(?:step\s*)?\d+\s*[:<←])", re.I)
+_ENTRY = re.compile(
+    r"[\s>|•·*+-]*(?:step|node|component)?\s*#?(\d{1,9})(?!\d)[\s\"']*"
+    r"(?::|<-+|←|\bdepends on\b|\bneeds\b)\s*(.*)",
+    re.I,
+)
+_NUMBER = re.compile(r"(?<!\d)\d{1,9}(?!\d)")
+_ALLOWED = re.compile(
+    rf"^[-–—∅]+$|{_NUMBER.pattern}|\b(?:steps?|nodes?|and|none|nothing|n/a|null|no parents?)\b|[][(){{}}\s,&#;]", re.I
+)
+_REMARK = re.compile(r"\([^()]*\)")
+_EMPHASIS = re.compile(r"\*\*|__|`")
+_STEP_NUMBER = re.compile(r"\s*(?:steps?|nodes?|components?)?\s*#?(\d{1,9})\s*", re.I)
+_SHOWN = 60
+
+
+def read_parents(text: str) -> Given:
+    """Each step that the reply gives parents for, in its order. Raises Unreadable (or BrokenJSON)."""
+    value = json_in(text)
+    if value is None:
+        return _of_lines(text)
+    if isinstance(value, Mapping) and "parents" in value and "step" not in value:
+        value = value["parents"]
+    if isinstance(value, Mapping):
+        return [(_number(key), _numbers(parents)) for key, parents in value.items()]
+    if not isinstance(value, list):
+        raise Unreadable("the JSON has no list 'parents'")
+    if value and all(isinstance(item, str) for item in value):
+        return _of_lines("\n".join(value))
+    return [_of_item(step, item) for step, item in enumerate(value, 1)]
+
+
+def _of_item(step: int, item: Any) -> tuple[int, tuple[int, ...]]:
+    """One of a list: the parents of the step that stands there, or an object that says which step it is."""
+    if isinstance(item, Mapping) and "step" in item:
+        return _number(item["step"]), _numbers(item.get("parents"))
+    return step, _numbers(item)
+
+
+def _numbers(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list):
+        raise Unreadable(f"the parents {str(value)[:_SHOWN]!r} cannot be read, expected a list of steps")
+    return tuple(map(_number, value))
+
+
+def _number(value: Any) -> int:
+    """A step's number from `5`, `"5"` or `"Step 5"`."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    found = _STEP_NUMBER.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise Unreadable(f"{str(value)[:_SHOWN]!r} is not the number of a step")
+    return int(found[1])
+
+
+def _of_lines(text: str) -> Given:
+    entries = (_ENTRY.fullmatch(_EMPHASIS.sub("", line).strip()) for line in _NEXT_ENTRY.split(text))
+    return [(int(entry[1]), _named(entry)) for entry in entries if entry]
+
+
+def _named(entry: re.Match[str]) -> tuple[int, ...]:
+    """The steps that an entry names; a remark in brackets is passed over where something stands beside it."""
+    said = entry[2].rstrip(" .;")
+    for words in (said, _REMARK.sub(" ", said).strip() or "?"):
+        if not _ALLOWED.sub("", words):
+            return tuple(map(int, _NUMBER.findall(words)))
+    raise Unreadable(f"the line {entry[0][:_SHOWN]!r} cannot be read, expected such as 5: 1, 3")

@@ -1,0 +1,105 @@
+"""A Hugging Face hub for tests: one dataset in memory, as much of the hub's API as listing and reading need.
+
+with FakeHub({"data/train.jsonl": b"…"}) as hub:   # the dataset lab/traces
+    environ["HF_ENDPOINT"] = hub.endpoint          # read when huggingface_hub is imported: use a child process
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+NAME = "lab/traces"
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+class FakeHub:
+    """The server; `files` holds the dataset's files by path."""
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        self.files = files
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("_Bound", (_Handler,), {"files": files}))
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> FakeHub:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    files: dict[str, bytes]
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # headers and body go out in two writes
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Says nothing."""
+
+    def _send(self, status: int, body: bytes, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def _send_json(self, value: Any) -> None:
+        self._send(200, json.dumps(value).encode(), Content_Type="application/json")
+
+    def do_GET(self) -> None:
+        path = unquote(urlsplit(self.path).path)
+        if tree := re.fullmatch(rf"/api/datasets/{NAME}/tree/[^/]+/?(.*)", path):
+            self._send_json(self._entries(tree[1]))
+        elif re.fullmatch(rf"/api/datasets/{NAME}(/revision/(main|{COMMIT}))?", path):
+            self._send_json({"id": NAME, "sha": COMMIT, "private": False, "siblings": []})
+        elif (file := re.fullmatch(rf"/datasets/{NAME}/resolve/[^/]+/(.*)", path)) and file[1] in self.files:
+            self._send_file(self.files[file[1]])
+        else:
+            self._send(404, b"{}", X_Error_Code="RepoNotFound", X_Error_Message="Repository not found")
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def _send_file(self, data: bytes) -> None:
+        about = {"ETag": f'"{_hash(data)}"', "X_Repo_Commit": COMMIT, "Accept_Ranges": "bytes"}
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if wanted is None:
+            self._send(200, data, **about)
+            return
+        first, last = int(wanted[1]), min(int(wanted[2] or len(data)), len(data) - 1)
+        about["Content_Range"] = f"bytes {first}-{last}/{len(data)}"
+        self._send(206, data[first : last + 1], **about)
+
+    def do_POST(self) -> None:
+        """What stands at some paths."""
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        text = body.decode()
+        paths = json.loads(text)["paths"] if text.startswith("{") else parse_qs(text)["paths"]
+        self._send_json([entry for entry in self._entries("") if entry["path"] in paths])
+
+    def _entries(self, folder: str) -> list[dict[str, Any]]:
+        """All files and folders below `folder`."""
+        parents = {path.rsplit("/", n)[0] for path in self.files for n in range(1, path.count("/") + 1)}
+        folders = [{"type": "directory", "path": path, "size": 0, "oid": _hash(path.encode())} for path in parents]
+        files = [
+            {"type": "file", "path": path, "size": len(data), "oid": _hash(data)} for path, data in self.files.items()
+        ]
+        prefix = f"{folder}/" if folder else ""
+        return [entry for entry in [*folders, *files] if str(entry["path"]).startswith(prefix)]
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha1(data, usedforsecurity=False).hexdigest()
