@@ -13,8 +13,8 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.endpoint import Endpoint
-from pipelines.endpoint_config import EndpointConfig
+from pipelines.endpoint.client import Endpoint
+from pipelines.endpoint.config import EndpointConfig
 from sprint.requests import Message, Purpose, Request, Role
 from tests.edge.misbehaving import MODEL, MisbehavingServer
 

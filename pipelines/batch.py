@@ -11,10 +11,11 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pipelines import dataset, reply_store
-from pipelines.checkpoint import Checkpoint
+from pipelines import dataset
 from pipelines.config import EngineConfig
-from pipelines.store import Store
+from pipelines.record import replies as reply_store
+from pipelines.record.checkpoint import Checkpoint
+from pipelines.record.store import Store
 from pipelines.worker import Job, Settings, pending_requests
 from sprint.errors import InputError
 from sprint.requests import AnnotationUsage, Reply, RequestFailed

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pipelines.endpoint_config import EndpointConfig
+from pipelines.endpoint.config import EndpointConfig
 from sprint.annotate import FOLD_LINES
 from sprint.config import StrictModel
 from sprint.curate import CurationOptions, OnLeak, Ratio

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipelines import checkpoint, manifest
-from pipelines.card import card_text
 from pipelines.config import CurateConfig
-from pipelines.manifest import State
-from pipelines.report import report_html
+from pipelines.record import checkpoint, manifest
+from pipelines.record.manifest import State
+from pipelines.record.store import Store
 from pipelines.scan import Scan
 from pipelines.sets import Sets
-from pipelines.store import Store
-from pipelines.summary import CurationSummary, Tally, print_summary
+from pipelines.views.card import card_text
+from pipelines.views.report import report_html
+from pipelines.views.summary import CurationSummary, Tally, print_summary
 from sprint.errors import InputError
 
 

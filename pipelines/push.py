@@ -5,7 +5,7 @@ Knows which files belong there; the hub's client does the work.
 
 from __future__ import annotations
 
-from pipelines.store import Store
+from pipelines.record.store import Store
 from sprint.errors import InputError
 
 _FILES = ("README.md", "manifest.json", "report.html", "sprint/*", "rft/*")

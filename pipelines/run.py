@@ -16,19 +16,22 @@ from typing import Any
 
 import numpy as np
 
-from pipelines import batch, checkpoint, manifest, reply_store, sources
-from pipelines.checkpoint import Checkpoint
+from pipelines import batch
 from pipelines.config import CurateConfig
-from pipelines.endpoint_config import EndpointConfig
+from pipelines.endpoint.config import EndpointConfig
 from pipelines.finish import finish
-from pipelines.manifest import State
+from pipelines.inputs import sources
+from pipelines.inputs.sources import Shard
 from pipelines.progress import Progress
-from pipelines.reply_store import Index
+from pipelines.record import checkpoint, manifest
+from pipelines.record import replies as reply_store
+from pipelines.record.checkpoint import Checkpoint
+from pipelines.record.manifest import State
+from pipelines.record.replies import Index
+from pipelines.record.store import Store
 from pipelines.scan import Places, Scan, scan
-from pipelines.sources import Shard
-from pipelines.store import Store
 from pipelines.stream import curated, failures, kept_in
-from pipelines.summary import CurationSummary
+from pipelines.views.summary import CurationSummary
 from pipelines.worker import Job, Settings
 from sprint.contamination import Contamination
 from sprint.dialogue import DialogueOptions
@@ -167,7 +170,7 @@ def _jobs(shards: Sequence[Shard], scanned: Scan, done: Any, index: Index | None
 
 
 async def _check_endpoint(config: EndpointConfig) -> None:
-    from pipelines.endpoint import Endpoint
+    from pipelines.endpoint.client import Endpoint
 
     endpoint = Endpoint(config)
     try:

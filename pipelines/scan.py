@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines import dataset, sources
-from pipelines.filesystems import display_name
-from pipelines.sources import RawRow, Shard
+from pipelines import dataset
+from pipelines.inputs import sources
+from pipelines.inputs.filesystems import display_name
+from pipelines.inputs.sources import RawRow, Shard
 from sprint.rows import MAX_PARTS, MalformedRow, digest, read_trace
 
 _ROWS_PER_TASK = 2048

@@ -12,8 +12,8 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
-from pipelines.record import Recorded
-from pipelines.store import Store
+from pipelines.record.rows import Recorded
+from pipelines.record.store import Store
 from sprint.card import Instruction, Method, ModelCard
 from sprint.curate import Curated
 from sprint.render import Layout, Prompter, training_example

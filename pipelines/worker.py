@@ -16,11 +16,13 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
-from pipelines import record, reply_store, sources
-from pipelines.endpoint_config import EndpointConfig
-from pipelines.record import Recorded
-from pipelines.reply_store import Known
-from pipelines.sources import RawRow, Shard
+from pipelines.endpoint.config import EndpointConfig
+from pipelines.inputs import sources
+from pipelines.inputs.sources import RawRow, Shard
+from pipelines.record import replies as reply_store
+from pipelines.record import rows as record
+from pipelines.record.replies import Known
+from pipelines.record.rows import Recorded
 from sprint import curate, dialogue
 from sprint.contamination import Contamination
 from sprint.curate import Curated, CurationOptions, Prepared
@@ -220,7 +222,7 @@ class EndpointWorker:
 
     async def _ask(self, request: Request) -> Reply:
         if self._client is None:  # here, since a client belongs to the event loop that made it
-            from pipelines.endpoint import Endpoint
+            from pipelines.endpoint.client import Endpoint
 
             self._client = Endpoint(self._endpoint, share=self._share)
         reply: Reply = await self._client.ask(request)

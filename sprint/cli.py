@@ -37,25 +37,25 @@ def _curate(config: Any) -> object:
 
 
 def _inspect_config() -> type[BaseModel]:
-    from pipelines.config_views import InspectConfig
+    from pipelines.views.config import InspectConfig
 
     return InspectConfig
 
 
 def _inspect(config: Any) -> object:
-    from pipelines.inspect import inspect
+    from pipelines.views.inspect import inspect
 
     return inspect(config)
 
 
 def _compare_config() -> type[BaseModel]:
-    from pipelines.config_views import CompareConfig
+    from pipelines.views.config import CompareConfig
 
     return CompareConfig
 
 
 def _compare(config: Any) -> object:
-    from pipelines.compare import compare
+    from pipelines.views.compare import compare
 
     return compare(config)
 

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from pipelines.endpoint import Endpoint
-from pipelines.endpoint_config import EndpointConfig
+from pipelines.endpoint.client import Endpoint
+from pipelines.endpoint.config import EndpointConfig
 from sprint.requests import Message, Purpose, Reply, Request, Role
 from tests.edge.misbehaving import MODEL
 

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipelines import sources
-from pipelines.sources import RawRow, Shard
+from pipelines.inputs import sources
+from pipelines.inputs.sources import RawRow, Shard
 
 
 def read(inputs: list[str], rows_per_shard: int = 4, limit: int | None = None) -> list[RawRow]:

@@ -16,9 +16,9 @@ from fake_hub import COMMIT, NAME, FakeHub
 from fake_s3 import FakeS3
 from inputs import read, write_arrow, write_dataset, write_jsonl, write_parquet
 
-from pipelines import sources
-from pipelines.filesystems import display_name, join, open_filesystem, parse
-from pipelines.sources import RawRow
+from pipelines.inputs import sources
+from pipelines.inputs.filesystems import display_name, join, open_filesystem, parse
+from pipelines.inputs.sources import RawRow
 from sprint.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -117,7 +117,7 @@ def test_addresses_are_shown_without_keys_and_joined_with_them(text: str, shown:
 
 _CHILD = """
 import json, sys
-from pipelines import sources
+from pipelines.inputs import sources
 from sprint.errors import InputError
 for text in sys.argv[1:]:
     try:

@@ -13,7 +13,7 @@ import pytest
 
 from pipelines import batch
 from pipelines.config import CurateConfig
-from pipelines.endpoint import HELLO
+from pipelines.endpoint.client import HELLO
 from pipelines.run import Stopped, curate
 from sprint.config import validate
 from sprint.curate import CurationOptions

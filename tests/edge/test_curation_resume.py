@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from pipelines.checkpoint import done
 from pipelines.config import CurateConfig
+from pipelines.record.checkpoint import done
+from pipelines.record.store import Store
 from pipelines.run import curate
-from pipelines.store import Store
 from sprint.config import validate
 from sprint.curate import CurationOptions
 from sprint.dialogue import DialogueOptions

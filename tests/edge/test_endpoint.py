@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from pipelines.endpoint import Endpoint, EndpointRefused
-from pipelines.endpoint_wire import Failure
+from pipelines.endpoint.client import Endpoint, EndpointRefused
+from pipelines.endpoint.wire import Failure
 from sprint.requests import RequestFailed
 from tests.edge.asking import asking, configured, question, running, until
 from tests.edge.misbehaving import Fault, Faults, MisbehavingServer, closed_url

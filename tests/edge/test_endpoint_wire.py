@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pipelines.endpoint import Endpoint, EndpointRefused
-from pipelines.endpoint_config import Structured
-from pipelines.endpoint_wire import Failure
+from pipelines.endpoint.client import Endpoint, EndpointRefused
+from pipelines.endpoint.config import Structured
+from pipelines.endpoint.wire import Failure
 from sprint.requests import RequestFailed
 from tests.edge.asking import KEY_NAME, asking, configured, question, running
 from tests.edge.misbehaving import MODEL, Fault, Faults, MisbehavingServer, closed_url

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from inputs import read, write_arrow, write_dataset, write_jsonl
 
-from pipelines import sources
-from pipelines.sources import RawRow
+from pipelines.inputs import sources
+from pipelines.inputs.sources import RawRow
 from sprint.errors import InputError
 
 ROOT = Path(__file__).parents[2]

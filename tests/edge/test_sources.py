@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from inputs import read, write_arrow, write_dataset, write_jsonl, write_parquet
 
-from pipelines import columnar, jsonl, sources
-from pipelines.sources import RawRow
+from pipelines.inputs import columnar, jsonl, sources
+from pipelines.inputs.sources import RawRow
 from sprint.errors import InputError
 from sprint.rows import MAX_PARTS
 

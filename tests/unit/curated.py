@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pipelines.record import Recorded, to_table
-from pipelines.summary import CurationSummary, Tally
+from pipelines.record.rows import Recorded, to_table
+from pipelines.views.summary import CurationSummary, Tally
 from sprint.curate import CurationOptions, curate_row, malformed
 from sprint.requests import AnnotationUsage, Exchange, Purpose
 from sprint.rules import RulesAnnotator

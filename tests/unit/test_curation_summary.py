@@ -12,17 +12,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines.agreement_view import measures
-from pipelines.card import card_text
-from pipelines.counters import MAX_GROUPS, OTHER, Histogram
-from pipelines.funnel import STAGES, falls
-from pipelines.inspect_page import row_html
-from pipelines.record import Recorded
-from pipelines.report import report_html, write_report
-from pipelines.rowview import view
+from pipelines.record.rows import Recorded
+from pipelines.record.store import Store
 from pipelines.sets import Sets
-from pipelines.store import Store
-from pipelines.summary import Tally, print_summary
+from pipelines.views.agreement import measures
+from pipelines.views.card import card_text
+from pipelines.views.counters import MAX_GROUPS, OTHER, Histogram
+from pipelines.views.funnel import STAGES, falls
+from pipelines.views.inspect_page import row_html
+from pipelines.views.report import report_html, write_report
+from pipelines.views.rowview import view
+from pipelines.views.summary import Tally, print_summary
 from sprint.agreement import Agreement
 from sprint.curate import malformed
 from sprint.requests import Exchange, Purpose

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.compare import compare
-from pipelines.config_views import CompareConfig, InspectConfig
-from pipelines.graph import graph_svg
-from pipelines.inspect import find, inspect
-from pipelines.inspect_page import row_html
-from pipelines.record import Recorded
-from pipelines.rowview import Role, StepView, view
-from pipelines.store import Store
+from pipelines.record.rows import Recorded
+from pipelines.record.store import Store
+from pipelines.views.compare import compare
+from pipelines.views.config import CompareConfig, InspectConfig
+from pipelines.views.graph import graph_svg
+from pipelines.views.inspect import find, inspect
+from pipelines.views.inspect_page import row_html
+from pipelines.views.rowview import Role, StepView, view
 from sprint import tags
 from sprint.curate import Curated
 from sprint.errors import InputError

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.endpoint_config import EndpointConfig, Structured
-from pipelines.endpoint_pace import Bucket, Pacer
-from pipelines.endpoint_wire import Dialect, Failure, read_refusal, read_reply
+from pipelines.endpoint.config import EndpointConfig, Structured
+from pipelines.endpoint.pace import Bucket, Pacer
+from pipelines.endpoint.wire import Dialect, Failure, read_refusal, read_reply
 from sprint.config import validate
 from sprint.errors import ConfigError
 from sprint.requests import Message, Purpose, Reply, Request, Role

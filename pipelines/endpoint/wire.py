@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from pipelines.endpoint_config import EndpointConfig, Structured
+from pipelines.endpoint.config import EndpointConfig, Structured
 from sprint.requests import AnnotationUsage, Reply, Request
 
 CHARS_PER_TOKEN = 3  # of mathematical English; only a first guess for the rate limit, corrected by every reply

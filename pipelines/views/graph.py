@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from html import escape
 from itertools import pairwise
 
-from pipelines.rowview import RowView, StepView
+from pipelines.views.rowview import RowView, StepView
 
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _TOP, _PAD = 104, 36, 46, 16, 34, 14
 _BEND_HEIGHT = 10

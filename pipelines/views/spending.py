@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.counters import rounded, share
-from pipelines.record import Recorded
+from pipelines.record.rows import Recorded
+from pipelines.views.counters import rounded, share
 from sprint.requests import AnnotationUsage
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 
-from pipelines.summary import CurationSummary
+from pipelines.views.summary import CurationSummary
 from sprint.types import DropReason
 
 # The stages that a row passes, and in each the reasons in the order in which they are looked for.

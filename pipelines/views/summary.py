@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.counters import Distribution, Group, Groups, Histogram, rounded, share
-from pipelines.record import Recorded
-from pipelines.spending import Spending, Spent
+from pipelines.record.rows import Recorded
+from pipelines.views.counters import Distribution, Group, Groups, Histogram, rounded, share
+from pipelines.views.spending import Spending, Spent
 from sprint.curate import Curated
 from sprint.types import DropReason
 

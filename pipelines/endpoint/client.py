@@ -14,9 +14,9 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from pipelines.endpoint_config import EndpointConfig
-from pipelines.endpoint_pace import Pacer, Slot
-from pipelines.endpoint_wire import (
+from pipelines.endpoint.config import EndpointConfig
+from pipelines.endpoint.pace import Pacer, Slot
+from pipelines.endpoint.wire import (
     Dialect,
     FailedAttempt,
     Failure,

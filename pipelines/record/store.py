@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from pipelines.filesystems import open_filesystem
+from pipelines.inputs.filesystems import open_filesystem
 from sprint.errors import InputError
 
 

@@ -11,14 +11,14 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from pipelines import parts
-from pipelines.config_views import InspectConfig
-from pipelines.facts import facts, verdict
-from pipelines.inspect_page import row_html
-from pipelines.parts import Place
-from pipelines.record import Recorded
-from pipelines.rowview import LineView, Role, RowView, StepView, view
-from pipelines.store import Store
+from pipelines.record import parts
+from pipelines.record.parts import Place
+from pipelines.record.rows import Recorded
+from pipelines.record.store import Store
+from pipelines.views.config import InspectConfig
+from pipelines.views.facts import facts, verdict
+from pipelines.views.inspect_page import row_html
+from pipelines.views.rowview import LineView, Role, RowView, StepView, view
 from sprint.errors import InputError
 from sprint.files import write_text
 
@@ -91,7 +91,7 @@ def _near(store: Store, wanted: str) -> list[str]:
 
 def as_values(recorded: Recorded) -> dict[str, Any]:
     """The row for programs: every column of the record, annotation and replies as JSON values."""
-    from pipelines.record import to_table
+    from pipelines.record.rows import to_table
 
     values: dict[str, Any] = to_table([recorded]).to_pylist()[0]
     for name in ("annotation", "exchanges"):

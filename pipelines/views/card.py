@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipelines.parts import annotator
-from pipelines.summary import CurationSummary
+from pipelines.record.parts import annotator
+from pipelines.views.summary import CurationSummary
 
 _COLUMNS = {
     "id": "the input's id, or one made from its text",

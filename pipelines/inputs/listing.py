@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any
 
-from pipelines.filesystems import (
+from pipelines.inputs.filesystems import (
     Address,
     display_name,
     fingerprint,

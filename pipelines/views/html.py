@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from pipelines.rowview import LineView, Role, RowView
+from pipelines.views.rowview import LineView, Role, RowView
 
 _STYLE = Path(__file__).with_name("report.css")
 _TAG = re.compile(r"&lt;/?(?:think|Plan_\d+|Execution_\d+|Final_answer|prompt_\d+\.\d+|execution_\d+\.\d+)&gt;")

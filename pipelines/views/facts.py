@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipelines.record import Recorded
-from pipelines.spending import was_asked
+from pipelines.record.rows import Recorded
+from pipelines.views.spending import was_asked
 from sprint.curate import Curated
 
 

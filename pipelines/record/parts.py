@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines import record
-from pipelines.record import Recorded
-from pipelines.store import Store
+from pipelines.record import rows as record
+from pipelines.record.rows import Recorded
+from pipelines.record.store import Store
 from sprint.annotate import FOLD_LINES
 from sprint.errors import InputError
 

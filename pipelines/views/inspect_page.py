@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
-from pipelines.facts import facts, verdict
-from pipelines.graph import graph_svg, shown_edges
-from pipelines.html import document, hue, raw_lines, tagged
-from pipelines.record import Recorded
-from pipelines.rowview import RowView, StepView
+from pipelines.record.rows import Recorded
+from pipelines.views.facts import facts, verdict
+from pipelines.views.graph import graph_svg, shown_edges
+from pipelines.views.html import document, hue, raw_lines, tagged
+from pipelines.views.rowview import RowView, StepView
 from sprint.types import Round
 
 _MOST_LIT = 400  # steps; beyond it a page of rules would only be slow

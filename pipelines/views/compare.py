@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipelines import parts
-from pipelines.agreement_view import measures
-from pipelines.config_views import CompareConfig
-from pipelines.parts import Place
-from pipelines.store import Store
+from pipelines.record import parts
+from pipelines.record.parts import Place
+from pipelines.record.store import Store
+from pipelines.views.agreement import measures
+from pipelines.views.config import CompareConfig
 from sprint import annotate, lines
 from sprint.agreement import Agreement, agreement
 from sprint.annotate import UnusableAnnotation
@@ -135,8 +135,8 @@ def _write(config: CompareConfig, found: Comparison) -> None:
 
 def comparison_html(found: Comparison) -> str:
     """The page."""
-    from pipelines.html import card, cards, document
-    from pipelines.report import agreement_html
+    from pipelines.views.html import card, cards, document
+    from pipelines.views.report import agreement_html
 
     names = ("kept by both", "kept by the first only", "kept by the second only", "kept by neither")
     counts = [card(f"{count:,}", name) for name, count in zip(names, found.kept, strict=True)]

@@ -9,7 +9,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from pipelines.counters import Distribution
+from pipelines.views.counters import Distribution
 
 _KEPT, _LOST, _INK, _RULE = "#010203", "#020304", "#030405", "#040506"  # stand-ins, replaced below
 _VARIABLES = {_KEPT: "var(--kept)", _LOST: "var(--lost)", _INK: "var(--soft)", _RULE: "var(--rule)"}

@@ -10,15 +10,15 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from pipelines.agreement_view import measures
-from pipelines.counters import Group
-from pipelines.figures import distributions_figure
-from pipelines.funnel import funnel
-from pipelines.html import card, cards, document, figure, hue, raw_lines, table, tagged
-from pipelines.parts import annotator, fold_lines
-from pipelines.record import Recorded
-from pipelines.rowview import view
-from pipelines.summary import CurationSummary
+from pipelines.record.parts import annotator, fold_lines
+from pipelines.record.rows import Recorded
+from pipelines.views.agreement import measures
+from pipelines.views.counters import Group
+from pipelines.views.figures import distributions_figure
+from pipelines.views.funnel import funnel
+from pipelines.views.html import card, cards, document, figure, hue, raw_lines, table, tagged
+from pipelines.views.rowview import view
+from pipelines.views.summary import CurationSummary
 from sprint.agreement import Agreement
 from sprint.files import write_text
 

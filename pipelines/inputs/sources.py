@@ -2,7 +2,7 @@
 
 Knows files and rows, not what the rows mean. A row that cannot be read is still a row: it carries the file, the line
 and what is wrong. However the inputs are cut, the rows and their positions are the same. Inputs: see
-`pipelines.listing`; addresses: see `pipelines.filesystems`. Local paths must be readable on every node.
+`pipelines.inputs.listing`; addresses: see `pipelines.inputs.filesystems`. Local paths must be readable on every node.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipelines import columnar, jsonl, listing
-from pipelines.filesystems import display_name, open_filesystem, reaching
-from pipelines.listing import SUFFIXES, Source
+from pipelines.inputs import columnar, jsonl, listing
+from pipelines.inputs.filesystems import display_name, open_filesystem, reaching
+from pipelines.inputs.listing import SUFFIXES, Source
 from sprint.errors import InputError
 from sprint.rows import MAX_PARTS, MalformedRow, expand
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines import record
-from pipelines.record import Recorded
-from pipelines.store import Store
+from pipelines.record import rows as record
+from pipelines.record.rows import Recorded
+from pipelines.record.store import Store
 from sprint.types import DropReason
 
 _MOST_BYTES = 64 << 20

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from pipelines.filesystems import display_name, fingerprint, open_filesystem, reaching
+from pipelines.inputs.filesystems import display_name, fingerprint, open_filesystem, reaching
 from sprint.errors import InputError
 
 _BATCH_ROWS = 64

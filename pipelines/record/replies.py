@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines import checkpoint, record
-from pipelines.store import Store
+from pipelines.record import checkpoint
+from pipelines.record import rows as record
+from pipelines.record.store import Store
 from sprint.requests import AnnotationUsage, Reply, Request, RequestFailed
 
 FOLDER = "replies"

@@ -16,8 +16,8 @@ from typing import Any
 
 import sprint
 from pipelines.config import CurateConfig
-from pipelines.sources import Source
-from pipelines.store import Store
+from pipelines.inputs.sources import Source
+from pipelines.record.store import Store
 from sprint import dialogue
 from sprint.dialogue import DialogueOptions
 from sprint.errors import InputError
