@@ -2,10 +2,10 @@
 
     python -m benchmarks.curation [--traces FILE…] [--labelled FILE] [--evaluation FILE…]
 
-Traces are JSONL rows as `sprint curate` reads them; without any, traces of the generated tasks are put together to about
-7 kB each, the length of an R1-type trace of a MATH problem. `--labelled` is a file of sentences with labelled
-dependencies (see `benchmarks.labelled`), `--evaluation` one or more JSONL files of problems that no question may overlap
-with. Ratios are measured in one run, in one process. Prints tables; asserts nothing.
+Traces are JSONL rows as `sprint curate` reads them; without any, traces of the generated tasks are put together to
+about 7 kB each, the length of an R1-type trace of a MATH problem. `--labelled` is a file of sentences with labelled
+dependencies (see `benchmarks.labelled`), `--evaluation` one or more JSONL files of problems that no question may
+overlap with. Ratios are measured in one run, in one process. Prints tables; asserts nothing.
 """
 
 from __future__ import annotations
@@ -74,8 +74,7 @@ def stages(rows: Sequence[Row]) -> Iterator[Timing]:
     yield "· answer check", best_s(lambda: [_is_right(one.trace) for one in ready])
     yield "· split into lines", best_s(lambda: [lines.split(one.body) for one in ready])
     yield "annotate", best_s(lambda: [RULES.annotate(one.trace.question, one.lines) for one in ready])
-    found = [RULES.annotate(one.trace.question, one.lines) for one in ready]
-    pairs = list(zip(ready, found, strict=True))
+    pairs = [(one, RULES.annotate(one.trace.question, one.lines)) for one in ready]
     yield "judge", best_s(lambda: [judge(one, annotation, OPTIONS) for one, annotation in pairs])
     yield "· steps", best_s(lambda: [annotate.steps_of(annotation, one.lines) for one, annotation in pairs])
     steps = [(one.trace.question, annotate.steps_of(annotation, one.lines)) for one, annotation in pairs]

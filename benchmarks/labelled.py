@@ -1,10 +1,11 @@
 """Traces whose sentences carry labelled dependencies: how well an annotator's edges agree with them.
 
-Each row has `chunks`, about a sentence each, with the numbers (from 0) of the chunks that it depends on. The trace is the
-chunks joined by line breaks. A chunk belongs to the step in which it begins, and a label becomes an edge between steps
-where the two chunks belong to different ones: what was labelled inside a step says nothing about its edges. Nothing is
-reduced: `direct` compares the edges as they stand, `closure` who depends on whom at all, through others included. The
-closure is the fairer measure: packing needs it, and the labels often name a remote source where a near one passes it on.
+Each row has `chunks`, about a sentence each, with the numbers (from 0) of the chunks that it depends on. The trace is
+the chunks joined by line breaks. A chunk belongs to the step in which it begins, and a label becomes an edge between
+steps where the two chunks belong to different ones: what was labelled inside a step says nothing about its edges.
+Nothing is reduced: `direct` compares the edges as they stand, `closure` who depends on whom at all, through others
+included. The closure is the fairer measure: it is what packing goes by, and a label often names a remote source where
+a near one passes it on.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
 
@@ -47,8 +48,8 @@ class Labelled:
 class EdgeScores:
     """Edges of the labels (`first`), of the annotator (`second`) and of both; they add up over traces."""
 
-    direct: Matches = Matches()
-    closure: Matches = Matches()
+    direct: Matches = field(default_factory=Matches)
+    closure: Matches = field(default_factory=Matches)
 
     def __add__(self, other: EdgeScores) -> EdgeScores:
         return EdgeScores(self.direct + other.direct, self.closure + other.closure)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from pipelines.endpoint.config import EndpointConfig
+from pipelines.inputs.filesystems import display_name
 from sprint.annotate import FOLD_LINES
 from sprint.config import StrictModel
 from sprint.curate import CurationOptions, OnLeak, Ratio
@@ -18,7 +19,7 @@ from sprint.requests import Prices
 from sprint.rows import ALIASES
 
 # Options that say how, where or how fast a run goes, but not what comes out of it.
-_PLACE = ("out", "overwrite", "resume", "retry_failed", "push")
+_PLACE = ("out", "overwrite", "resume", "retry_failed", "push", "compare_with")
 _PACE = ("num_cpus", "cpus_per_task", "rows_per_task", "rows_per_file", "checkpoint_s", "prices")
 _GUARDS = ("max_cost", "max_failed_in_a_row")
 _LIMITS = ("concurrency", "timeout_s", "max_attempts", "backoff_s", "max_requests_per_minute", "max_tokens_per_minute")
@@ -101,6 +102,8 @@ class CurateConfig(StrictModel):
     instruction: Literal["sprint", "none"] = Field("sprint", description="what stands before the question in messages")
     push: str = Field("", description="hub dataset to upload the finished sets to, as owner/name")
 
+    compare_with: str = Field("", description="another run over the same traces: agreement goes into the report")
+
     limit: int | None = Field(None, ge=1, description="read only the first so many rows")
     num_cpus: int | None = Field(None, ge=1, description="size of a Ray started for this run (default: all)")
     cpus_per_task: float = Field(0.5, gt=0, description="CPUs that one curation task claims")
@@ -152,6 +155,9 @@ class CurateConfig(StrictModel):
     def essence(self) -> dict[str, Any]:
         """The settings that decide what comes out, as JSON values. Equal essences and inputs give equal outputs."""
         values = self.model_dump(mode="json", exclude={*_PLACE, *_PACE, *_GUARDS})
+        for name in ("inputs", "contamination"):
+            values[name] = [display_name(place) for place in values[name]]  # an address may hold keys
+        values["recorded"] = display_name(self.recorded) if self.recorded else ""
         if self.endpoint:
             values["endpoint"] = self.endpoint.model_dump(mode="json", exclude={*_LIMITS, *_ACCESS})
         return values

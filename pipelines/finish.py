@@ -15,9 +15,10 @@ from pipelines.record.store import Store
 from pipelines.scan import Scan
 from pipelines.sets import Sets
 from pipelines.views.card import card_text
+from pipelines.views.compare import comparison
 from pipelines.views.report import report_html
 from pipelines.views.summary import CurationSummary, Tally, print_summary
-from sprint.errors import InputError
+from sprint.agreement import Agreement
 
 
 def finish(config: CurateConfig, store: Store, scanned: Scan, seconds: float) -> CurationSummary:
@@ -29,8 +30,8 @@ def finish(config: CurateConfig, store: Store, scanned: Scan, seconds: float) ->
         for recorded in checkpoint.recorded(store):
             sets.add(recorded)
             tally.add(recorded)
-    summary = tally.summary(store.place, seconds)
-    _write(store, summary, tally)
+    summary = tally.summary(store.name, seconds)
+    _write(config, store, summary, tally)
     print_summary(summary)
     if config.push:
         from pipelines.push import push
@@ -48,17 +49,20 @@ def _sets(config: CurateConfig, store: Store) -> Sets:
     return Sets(store, config.rows_per_file, config.fields, config.instruction == "sprint", tokenizer)
 
 
-def _write(store: Store, summary: CurationSummary, tally: Tally) -> None:
+def _write(config: CurateConfig, store: Store, summary: CurationSummary, tally: Tally) -> None:
     """The pages, then the manifest: a folder whose manifest says `complete` is complete."""
     about = manifest.load(store)
     about |= {"state": str(State.COMPLETE), "finished": manifest.now(), "seconds": round(summary.seconds, 1)}
     about |= {"result": summary.as_dict()}
-    store.write("report.html", report_html(summary, tally.examples, about).encode())
+    agreement = _agreement(config, store)
+    store.write("report.html", report_html(summary, tally.examples, about, agreement).encode())
     store.write("README.md", card_text(about, summary).encode())
     store.write_json(manifest.NAME, about)
 
 
-def refuse_unfinished(store: Store) -> None:
-    """Raises InputError for a run that is not complete."""
-    if manifest.load(store)["state"] != State.COMPLETE:
-        raise InputError(f"{store.place} is an unfinished run: finish it with sprint curate --resume")
+def _agreement(config: CurateConfig, store: Store) -> tuple[Agreement, str, str] | None:
+    """How far the annotations agree with those of the run that this one is to be compared with."""
+    if not config.compare_with:
+        return None
+    found = comparison(Store(config.compare_with), store)
+    return found.agreement, found.first, found.second

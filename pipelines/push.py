@@ -17,7 +17,7 @@ def push(store: Store, name: str) -> str:
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     if not store.is_local:
-        raise InputError(f"only a run in a local folder can be pushed, not {store.place}", field="push")
+        raise InputError(f"only a run in a local folder can be pushed, not {store.name}", field="push")
     api = HfApi()
     try:
         api.create_repo(name, repo_type="dataset", private=True, exist_ok=True)

@@ -21,6 +21,7 @@ from pipelines.config import CurateConfig
 from pipelines.endpoint.config import EndpointConfig
 from pipelines.finish import finish
 from pipelines.inputs import sources
+from pipelines.inputs.filesystems import parse
 from pipelines.inputs.sources import Shard
 from pipelines.progress import Progress
 from pipelines.record import checkpoint, manifest
@@ -215,21 +216,21 @@ def _question(row: Mapping[str, Any], at: str) -> str:
 def _check_target(store: Store, config: CurateConfig, about: Mapping[str, Any], inputs: Sequence[str]) -> None:
     """Raises InputError when the folder cannot be this run's."""
     if store.is_file():
-        raise InputError(f"{store.place} exists and is not a folder", field="out")
-    if any(uri.startswith(f"{store.path()}/") for uri in inputs):
-        raise InputError(f"{store.place} holds input files; choose another output folder", field="out")
+        raise InputError(f"{store.name} exists and is not a folder", field="out")
+    if any(parse(uri).path.startswith(f"{store.path()}/") for uri in inputs):
+        raise InputError(f"{store.name} holds input files; choose another output folder", field="out")
     if not store.names():
         if config.resume:
-            raise InputError(f"{store.place} holds no run to resume", field="resume")
+            raise InputError(f"{store.name} holds no run to resume", field="resume")
         return
     if not store.exists(manifest.NAME):
-        raise InputError(f"{store.place} is not empty and not a curation run (no {manifest.NAME})", field="out")
+        raise InputError(f"{store.name} is not empty and not a curation run (no {manifest.NAME})", field="out")
     found = manifest.load(store)
     if config.resume:
-        manifest.check_same(found, about, store.place)
+        manifest.check_same(found, about, store.name)
     elif not config.overwrite:
         state = "a finished run" if found["state"] == State.COMPLETE else "an unfinished run: go on with resume,"
-        raise InputError(f"{store.place} holds {state} or pass overwrite or another out", field="out")
+        raise InputError(f"{store.name} holds {state} or pass overwrite or another out", field="out")
 
 
 def _check_columns(shards: Sequence[Shard], columns: Mapping[str, str]) -> None:

@@ -82,8 +82,9 @@ def _parts(step: StepLines) -> list[LineRange]:
 def _step(index: int, step: StepLines, parents: Sequence[int], trace_lines: Sequence[str], fold_lines: int) -> Step:
     plan, execution, comment = (_text(part, trace_lines) for part in (step.plan, step.execution, step.comment))
     kept = tuple(dict.fromkeys(parents))
-    instruction = " ".join(step.instruction.split()) or plan_instruction(plan)
-    if step.execution is None or len(step.execution) <= fold_lines or not execution or not instruction:
+    runs = step.execution is not None and len(step.execution) > fold_lines and bool(execution)
+    instruction = (" ".join(step.instruction.split()) or plan_instruction(plan)) if runs else ""
+    if not instruction:
         return Step(index, _join(plan, execution, comment), parents=kept)
     return Step(index, "" if says_no_more(plan, instruction) else plan, execution, instruction, kept, comment)
 

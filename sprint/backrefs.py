@@ -51,7 +51,9 @@ _PHRASE = re.compile(  # of lower-case text
 )
 _IS_WEAK = re.compile(_WEAK)
 # Cheap to look for: every phrase holds one of these.
-_HINT = re.compile(rf"before|earlier|previous|prior |{_WAYS}|same |match|consistent|align|again|(?:i|we) {_GOT}")
+_WORDS = ("before", "earlier", "previous", "prior ", "same ", "match", "agree", "consistent", "align", "again")
+_VERBS = ("found", "got", "had", "did", "saw", "calculated", "computed", "derived", "determined", "obtained", " out")
+_HINTS = (*_WORDS, *_VERBS, "concluded", "methods", "approaches", "ways", "calculations")
 _SENTENCE_END = re.compile(r"(?<=[.!?:])\s+|\n+")
 _ANOTHER_WAY = re.compile(
     r"\b(?:alternatively|(?:an)?other (?:way|method|approach)|(?:different|second) (?:way|method|approach)|instead)\b"
@@ -61,7 +63,7 @@ _ANOTHER_WAY = re.compile(
 def phrases(text: str) -> Iterator[Phrase]:
     """The phrases in `text`, in order."""
     lowered = text.lower()
-    if not _HINT.search(lowered):
+    if not any(hint in lowered for hint in _HINTS):
         return
     context = None
     written = text if len(text) == len(lowered) else lowered  # lower case is longer for a few letters

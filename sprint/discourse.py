@@ -87,10 +87,11 @@ _LONG_INSTRUCTION = 160  # characters
 _CLAUSE = re.compile(r"(.{20,}?)(?:[:;]| because| so that|, (?:but|so|since|which|where|and))\s", re.I)
 
 
-# First letters, so that most lines are done with before any pattern is tried; "ſ", "İ" and "ı" are cases of s and i.
-_HEADING_LETTERS = frozenset("*#cspomaftlCSPOMAFTLſ")
-_LEAD_LETTERS = frozenset("abfghlnoprstwyABFGHLNOPRSTWYſ")
-_PLANNING_LETTERS = frozenset("ajtliwmpsfAJTLIWMPSFſİı")
+# First letters, so that most lines are done with before any pattern is tried. Letters beyond ASCII are let through: a
+# few are cases of s, i and k.
+_HEADING_LETTERS = frozenset("*#cspomaftlCSPOMAFTL")
+_LEAD_LETTERS = frozenset("abfghlnoprstwyABFGHLNOPRSTWY")
+_PLANNING_STARTS = frozenset(["al", "an", "as", "ju", "to", "fo", "le", "i ", "i'", "we", "ma", "pe", "so"])
 
 
 def opening(line: str) -> Opening:
@@ -98,10 +99,13 @@ def opening(line: str) -> Opening:
     if line[:1].isdigit():
         return Opening.NONE
     bare = line.lstrip()
-    if bare[:1] in _HEADING_LETTERS and _HEADS.match(line):
+    first = bare[:1]
+    if (first in _HEADING_LETTERS or not first.isascii()) and _HEADS.match(line):
         return Opening.HEADING
-    rest = line[_LEAD.match(line).end() :] if bare[:1] in _LEAD_LETTERS else bare  # type: ignore[union-attr]
-    if rest[:1] in _PLANNING_LETTERS:
+    leads = first in _LEAD_LETTERS or not first.isascii()
+    rest = line[_LEAD.match(line).end() :] if leads else bare  # type: ignore[union-attr]
+    start = rest[:2].lower()
+    if start in _PLANNING_STARTS or not start.isascii():
         if _CHECKS.match(rest):
             return Opening.CHECK
         if _INTENDS.match(rest) or _PURPOSE.match(rest):
@@ -121,7 +125,7 @@ def _task(rest: str) -> Opening:
 
 def _orders(line: str, rest: str) -> bool:
     """Whether a line such as "Now compare A with B." tells to do something: an ordering word, then a verb."""
-    return _ORDERED.match(line) is not None and _WORD.match(rest) is not None and not _NOT_A_VERB.match(rest)
+    return _WORD.match(rest) is not None and _ORDERED.match(line) is not None and not _NOT_A_VERB.match(rest)
 
 
 def states_the_problem(line: str) -> bool:

@@ -19,10 +19,9 @@ _LABELLED = re.compile(
     rf"([A-Za-z](?![A-Za-z])(?<![A-Za-z\\_\d^/+*-][A-Za-z])(?:_\{{?\w{{1,3}}\}}?|\d|')?){_EQUALS}"
     r"([^\s,;=.](?:[^,;=\n.]|\.\d){0,60})"
 )
-_RESULT = re.compile(
+_RESULT = re.compile(  # of lower-case text: that is quicker than to ignore case
     r"(?:=|\b(?:is|are|equals|gives|get|becomes|makes|have|leaves|yields)\b|^\s*(?:so|thus|therefore)\b,?)"
-    rf"\s*(?:\w{{1,30}}\s)?(-?(?:{_NUMBER}))(?![A-Za-z_\d]|\s*[-+*/^])",
-    re.I,
+    rf"\s*(?:\w{{1,30}}\s)?(-?(?:{_NUMBER}))(?![A-Za-z_\d]|\s*[-+*/^])"
 )
 _CONCLUDES = re.compile(r"\s*(?:so|thus|therefore|hence|which (?:gives|means)|then)\b", re.I)
 _INNER = re.compile(r"\(([^()]{5,60})\)")
@@ -59,7 +58,7 @@ class Quantities:
 
 def plain(text: str) -> str:
     """The text with LaTeX's typographical commands blanked."""
-    return _TEX_NOISE.sub(" ", text)
+    return _TEX_NOISE.sub(" ", text) if "\\" in text or "$" in text or "**" in text else text
 
 
 def numbers(text: str) -> list[str]:
@@ -153,24 +152,19 @@ class _StepReader:
             self._own.update(written)
             return
         results: set[int] | None = None
-        first = True
-        for match in _NUMBERS.finditer(line):
+        for place, match in enumerate(_NUMBERS.finditer(line)):
             number = _canonical(match[0])
-            if self._is_news(number, line, match):
+            self._own.add(number)
+            if number in self._familiar:
+                continue
+            self._familiar.add(number)
+            if number not in self._restated and self._says_something(number, line, match):
                 results = _results(line) if results is None else results
                 is_result = match.start() in results or match.start() - 1 in results
-                self._new_number(number, is_result and not self._recalls(line, number, first))
-            self._own.add(number)
-            self._familiar.add(number)
-            first = False
+                self._new_number(number, is_result and not self._recalls(line, number, place == 0))
 
-    def _is_news(self, number: str, line: str, match: re.Match[str]) -> bool:
-        """Whether neither the question nor this step has named a number, and naming it says anything.
-
-        Digits are everywhere, so they name nothing; all that counts is that one stood alone.
-        """
-        if number in self._familiar or number in self._restated:
-            return False
+    def _says_something(self, number: str, line: str, match: re.Match[str]) -> bool:
+        """Digits are everywhere, so they name nothing; all that counts is that one stood alone."""
         return len(number) > 1 or (number > "2" and not self.found.loose and _stands_alone(line, match))
 
     def _recalls(self, line: str, number: str, is_first: bool) -> bool:
@@ -225,7 +219,7 @@ class _StepReader:
 
 def _results(line: str) -> set[int]:
     """Where the numbers stand that the line arrives at."""
-    return {match.start(1) for match in _RESULT.finditer(line)}
+    return {match.start(1) for match in _RESULT.finditer(line.lower())}
 
 
 def _stands_alone(line: str, number: re.Match[str]) -> bool:

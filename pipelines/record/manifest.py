@@ -16,6 +16,7 @@ from typing import Any
 
 import sprint
 from pipelines.config import CurateConfig
+from pipelines.inputs.filesystems import display_name
 from pipelines.inputs.sources import Source
 from pipelines.record.store import Store
 from sprint import dialogue
@@ -41,7 +42,10 @@ def new(config: CurateConfig, inputs: Sequence[Source], told: DialogueOptions) -
         "started": now(),
         "settings": config.essence(),
         "annotator": annotator(config, told),
-        "inputs": [{"uri": source.uri, "bytes": source.size, "fingerprint": source.fingerprint} for source in inputs],
+        "inputs": [
+            {"uri": display_name(source.uri), "bytes": source.size, "fingerprint": source.fingerprint}
+            for source in inputs
+        ],
         "code": code(),
     }
 
@@ -62,7 +66,7 @@ def dialogue_of(store: Store) -> DialogueOptions:
     """How the model of a run was asked. Raises InputError for a run without a model."""
     found = load(store)["annotator"].get("dialogue")
     if found is None:
-        raise InputError(f"{store.place} was annotated without a model, so it holds no replies", field="recorded")
+        raise InputError(f"{store.name} was annotated without a model, so it holds no replies", field="recorded")
     return DialogueOptions(**found)
 
 
@@ -90,7 +94,7 @@ def now() -> str:
 def load(store: Store) -> dict[str, Any]:
     """The manifest in a folder. Raises InputError when there is none."""
     if not store.exists(NAME):
-        raise InputError(f"{store.place} is not a curation run (no {NAME})")
+        raise InputError(f"{store.name} is not a curation run (no {NAME})")
     return store.read_json(NAME)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from pipelines.inputs.filesystems import open_filesystem
+from pipelines.inputs.filesystems import display_name, open_filesystem
 from sprint.errors import InputError
 
 
@@ -20,6 +20,11 @@ class Store:
     def __init__(self, place: str) -> None:
         self.place = place.rstrip("/")
         self._files, self._root = open_filesystem(self.place)
+
+    @property
+    def name(self) -> str:
+        """The place as it may be shown: an address may hold keys."""
+        return display_name(self.place)
 
     def path(self, name: str = "") -> str:
         """Where a file stands inside the filesystem."""
@@ -51,7 +56,7 @@ class Store:
             if draft != path:
                 self._files.move(draft, path)
         except OSError as error:
-            raise InputError(f"{self.place}/{name} cannot be written: {_reason(error)}", field="out") from error
+            raise InputError(f"{self.name}/{name} cannot be written: {_reason(error)}", field="out") from error
 
     def read(self, name: str) -> bytes:
         """A file's content. Raises InputError when it cannot be read."""
@@ -59,7 +64,7 @@ class Store:
             with self._files.open_input_stream(self.path(name)) as file:
                 return bytes(file.read())
         except OSError as error:
-            raise InputError(f"{self.place}/{name} cannot be read: {_reason(error)}") from error
+            raise InputError(f"{self.name}/{name} cannot be read: {_reason(error)}") from error
 
     def write_json(self, name: str, value: object) -> None:
         self.write(name, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
@@ -69,9 +74,9 @@ class Store:
         try:
             value = json.loads(self.read(name))
         except ValueError as error:
-            raise InputError(f"{self.place}/{name} is not readable as JSON: {error}") from error
+            raise InputError(f"{self.name}/{name} is not readable as JSON: {error}") from error
         if not isinstance(value, Mapping):
-            raise InputError(f"{self.place}/{name} holds a JSON {type(value).__name__}, expected an object")
+            raise InputError(f"{self.name}/{name} holds a JSON {type(value).__name__}, expected an object")
         return dict(value)
 
     def write_table(self, name: str, table: Any, row_group_rows: int = 64) -> None:
@@ -91,7 +96,7 @@ class Store:
         try:
             return pq.ParquetFile(self._files.open_input_file(self.path(name)))
         except (OSError, pa.ArrowInvalid) as error:
-            raise InputError(f"{self.place}/{name} is not readable as Parquet: {_reason(error)}") from error
+            raise InputError(f"{self.name}/{name} is not readable as Parquet: {_reason(error)}") from error
 
     def exists(self, name: str = "") -> bool:
         from pyarrow import fs

@@ -78,7 +78,7 @@ def comparison(first: Store, second: Store) -> Comparison:
 def _name(store: Store) -> str:
     """The run by its folder, and its annotator where it says."""
     who = parts.annotator(parts.manifest(store))
-    name = store.place.rpartition("/")[2]
+    name = store.name.rpartition("/")[2]
     return f"{name} ({who})" if who else name
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from itertools import islice
@@ -17,6 +18,7 @@ from sprint.config import validate
 from sprint.errors import ConfigError, InputError
 from sprint.tasks import Split, get_task
 from sprint.types import DropReason
+from tests.edge.fake_s3 import FakeS3
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -225,6 +227,23 @@ def test_the_sets_load_with_datasets(mixed: Path, tmp_path: Path) -> None:
     for name in ("sprint", "rft"):
         loaded = datasets.load_dataset(str(tmp_path / "out"), name, split="train", cache_dir=str(tmp_path / "cache"))
         assert loaded["id"] == [row["id"] for row in _rows(16)]
+
+
+def test_inputs_and_output_may_stand_in_a_bucket(mixed: Path, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    with FakeS3() as bucket:
+        bucket.objects |= {f"data/{path.name}": path.read_bytes() for path in mixed.glob("?.[jp]*")}
+        options = {"inputs": (bucket.uri("data"),), "out": bucket.uri("runs/one"), "rows_per_task": 4}
+        summary = curate(validate(CurateConfig, options, "test"))
+        local = curate(_config([mixed], tmp_path / "local"))
+        assert summary.as_dict() == local.as_dict()
+        for name in ("manifest.json", "report.html", "README.md", "dropped.jsonl"):
+            assert b"secret@" not in bucket.objects[f"runs/one/{name}"]
+        sprint = pq.read_table(io.BytesIO(bucket.objects["runs/one/sprint/part-00000.parquet"])).to_pylist()
+        assert sprint == _table(tmp_path / "local" / "sprint")
+        again = curate(validate(CurateConfig, options | {"resume": True}, "test"))
+        assert again.as_dict() == summary.as_dict()
 
 
 def test_overwriting_what_is_not_a_curation_is_refused(mixed: Path, tmp_path: Path) -> None:

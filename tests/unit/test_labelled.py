@@ -1,4 +1,4 @@
-"""Laws of packing on real, labelled dependency graphs, and of the measure that compares an annotator's edges with them."""
+"""Laws of packing on real dependency graphs, and of the measure that compares an annotator's edges with them."""
 
 from __future__ import annotations
 
