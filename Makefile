@@ -59,7 +59,7 @@ check: $(STAMP)
 	@$(BIN)/mypy
 
 bench: $(STAMP)
-	@for name in core edges; do echo "benchmarks/$$name.py"; $(BIN)/python -m benchmarks.$$name $(ARGS); done
+	@for name in core curation annotation endpoint scale edges; do echo "benchmarks/$$name.py"; $(BIN)/python -m benchmarks.$$name $(ARGS); done
 
 clean:
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build ./*.egg-info

@@ -1,8 +1,8 @@
 """Curation at scale: rate and peak memory of `sprint curate` at 1, 4 and 16 times the input, or on one large input.
 
-    python -m benchmarks.scale [--rows 1000] [--times 1 4 16]
+    python -m benchmarks.scale [--rows 1000] [--times 1 4 16] [--traces FILE...]
 
-Makes traces of the chains task, repeated under new numbers, runs the command in a process of its own and samples the
+Makes traces, generated or those of the files repeated, runs the command in a process of its own and samples the
 memory of everything it starts (proportional set size: shared pages counted once). Prints a table; asserts nothing.
 """
 
@@ -16,8 +16,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
+from typing import Any
 
 import psutil
 from rich.console import Console
@@ -26,20 +27,34 @@ from rich.table import Table
 from sprint.tasks import Split, get_task
 
 _SAMPLE_S = 0.5
-_THOUGHTS = 5  # put together they are about as long as an R1-type trace of a MATH problem, 7 kB
+_THOUGHTS = 4  # put together they are about as long as an R1-type trace of a MATH problem
+_COLUMNS = ("question", "problem", "reasoning", "answer", "response", "closed")
 
 
-def write_traces(path: Path, num_rows: int) -> None:
-    """`num_rows` traces, no two alike, each about as long as a real one."""
-    task = get_task("chains", num_chains=8, num_operands=12)
-    traces = map(task.teach, task.problems(Split.TRAIN))
+def write_traces(path: Path, num_rows: int, real: list[Path]) -> None:
+    """`num_rows` traces, no two alike: those of the files over and over under new numbers, else generated ones."""
+    rows = _repeated(real) if real else _generated()
     with path.open("w", encoding="utf-8") as file:
-        for number in range(num_rows):
-            thoughts = list(islice(traces, _THOUGHTS))
-            last = thoughts[-1]
-            row = {"id": f"row-{number}", "question": last.question, "answer": last.answer, "response": last.response}
-            row["reasoning"] = "\n\n".join(trace.reasoning for trace in thoughts)
-            file.write(json.dumps(row) + "\n")
+        for number, row in enumerate(islice(rows, num_rows)):
+            file.write(json.dumps(row | {"id": f"row-{number}"}) + "\n")
+
+
+def _repeated(paths: list[Path]) -> Iterator[dict[str, Any]]:
+    rows = [json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
+    kept = [{name: row[name] for name in _COLUMNS if name in row} for row in rows]
+    for turn in count():
+        for row in kept:
+            yield row | {"reasoning": f"Attempt {turn}. {row['reasoning']}"}
+
+
+def _generated() -> Iterator[dict[str, Any]]:
+    task = get_task("chains", num_chains=4, num_operands=32)
+    traces = map(task.teach, task.problems(Split.TRAIN))
+    while True:
+        thoughts = list(islice(traces, _THOUGHTS))
+        last = thoughts[-1]
+        reasoning = "\n\n".join(trace.reasoning for trace in thoughts)
+        yield {"question": last.question, "answer": last.answer, "response": last.response, "reasoning": reasoning}
 
 
 def memory_bytes(pid: int) -> int:
@@ -72,12 +87,12 @@ def curate(traces: Path, out: Path, options: list[str]) -> tuple[float, int]:
     return time.monotonic() - began, peak
 
 
-def runs(rows: int, times: list[int], options: list[str]) -> Iterator[tuple[int, int, float, int]]:
+def runs(rows: int, times: list[int], real: list[Path], options: list[str]) -> Iterator[tuple[int, int, float, int]]:
     """(rows, bytes of input, seconds, peak bytes) for each size."""
     for factor in times:
         with tempfile.TemporaryDirectory() as folder:
             traces = Path(folder) / "traces.jsonl"
-            write_traces(traces, rows * factor)
+            write_traces(traces, rows * factor, real)
             size = traces.stat().st_size
             yield rows * factor, size, *curate(traces, Path(folder) / "out", options)
 
@@ -86,11 +101,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--times", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--traces", type=Path, nargs="+", default=[], help="JSONL files of traces to repeat")
     parser.add_argument("options", nargs="*", help="further options of sprint curate, after --")
     given = parser.parse_args()
     table = Table("rows", "input MB", "seconds", "rows/s", "peak MiB", "ratio to first", title="sprint curate by rules")
     first = 0
-    for num_rows, size, seconds, peak in runs(given.rows, given.times, given.options):
+    for num_rows, size, seconds, peak in runs(given.rows, given.times, given.traces, given.options):
         first = first or peak
         cells = (f"{num_rows:,}", f"{size / 1e6:.0f}", f"{seconds:.0f}", f"{num_rows / seconds:.0f}", f"{peak >> 20}")
         table.add_row(*cells, f"{peak / first:.2f}")

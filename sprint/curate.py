@@ -218,9 +218,11 @@ def judge(prepared: Prepared, annotation: Annotation, options: CurationOptions, 
         steps = annotate.steps_of(annotation, prepared.lines, options.fold_lines)
     except UnusableAnnotation as error:
         return unusable(prepared, error.reason, str(error), written)
-    found = leaks.leaks(prepared.trace.question, steps) if options.on_leak is not OnLeak.KEEP else ()
-    if found and options.on_leak is OnLeak.MEND:
+    found: tuple[leaks.Leak, ...] = ()
+    if options.on_leak is OnLeak.MEND:
         steps, found = leaks.mend(prepared.trace.question, steps)
+    elif options.on_leak is OnLeak.DROP:
+        found = leaks.leaks(prepared.trace.question, steps)
     trajectory = rounds.pack(steps, prepared.final)
     covered = annotate.coverage(annotation, prepared.lines)
     measured = _measured(prepared, steps, trajectory, count)

@@ -31,8 +31,4 @@ def _counts(number: int, round: Round, count: Count) -> RoundCounts:
 
 def _prompt_ends(plan: str) -> Iterator[int]:
     """Where each prompt of a plan ends, in characters."""
-    at = 0
-    for piece in tags.lex(plan):
-        at += len(piece.text)
-        if isinstance(piece, tags.Tag) and piece.kind is tags.TagKind.PROMPT and piece.closing:
-            yield at
+    return (match.end() for match in tags.PROMPT_CLOSING.finditer(plan))

@@ -137,11 +137,14 @@ def reaching(text: str) -> Iterator[None]:
         hint = ", or HF_TOKEN may not read it" if text.startswith(_HUB) else ""
         raise InputError(f"{display_name(text)} does not exist{hint}", field="inputs") from error
     except Exception as error:
-        from httpx import HTTPError  # what the hub's client lets through
-
-        if not isinstance(error, (OSError, ValueError, HTTPError)):
+        if not isinstance(error, (OSError, ValueError)) and not is_http(error):
             raise
         raise InputError(f"{display_name(text)} cannot be read: {_sentence(error)}", field="inputs") from error
+
+
+def is_http(error: Exception) -> bool:
+    """Whether an error comes from an HTTP client; which one the hub's client is built on depends on its version."""
+    return type(error).__module__.partition(".")[0] in ("httpx", "httpx2", "huggingface_hub")
 
 
 def _sentence(error: Exception) -> str:

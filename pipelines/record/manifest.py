@@ -42,12 +42,13 @@ def new(config: CurateConfig, inputs: Sequence[Source], told: DialogueOptions) -
         "started": now(),
         "settings": config.essence(),
         "annotator": annotator(config, told),
-        "inputs": [
-            {"uri": display_name(source.uri), "bytes": source.size, "fingerprint": source.fingerprint}
-            for source in inputs
-        ],
+        "inputs": [_input(source) for source in inputs],
         "code": code(),
     }
+
+
+def _input(source: Source) -> dict[str, Any]:
+    return {"uri": display_name(source.uri), "bytes": source.size, "fingerprint": source.fingerprint}
 
 
 def annotator(config: CurateConfig, told: DialogueOptions) -> dict[str, Any]:

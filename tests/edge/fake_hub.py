@@ -1,4 +1,4 @@
-"""A Hugging Face hub for tests: one dataset in memory, as much of the hub's API as listing and reading need.
+"""A Hugging Face hub for tests: one dataset in memory, as much of the hub's API as listing, reading and uploading need.
 
 with FakeHub({"data/train.jsonl": b"…"}) as hub:   # the dataset lab/traces
     environ["HF_ENDPOINT"] = hub.endpoint          # read when huggingface_hub is imported: use a child process
@@ -6,6 +6,7 @@ with FakeHub({"data/train.jsonl": b"…"}) as hub:   # the dataset lab/traces
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -84,9 +85,35 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(206, data[first : last + 1], **about)
 
     def do_POST(self) -> None:
-        """What stands at some paths."""
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        text = body.decode()
+        """What stands at some paths, or a commit of files, all of them sent along."""
+        text = self._body().decode()
+        if self.path == "/api/repos/create":
+            self._send_json({"url": f"http://{self.headers['Host']}/datasets/{NAME}", "name": NAME})
+        elif self.path == "/api/validate-yaml":
+            self._send_json({"errors": [], "warnings": []})
+        elif self.path.endswith("/preupload/main"):
+            asked = [file["path"] for file in json.loads(text)["files"]]
+            self._send_json(
+                {"files": [{"path": path, "uploadMode": "regular", "shouldIgnore": False} for path in asked]}
+            )
+        elif self.path.endswith("/commit/main"):
+            values = [line["value"] for line in map(json.loads, text.splitlines()) if line["key"] == "file"]
+            self.files |= {value["path"]: base64.b64decode(value["content"]) for value in values}
+            self._send_json({"commitUrl": f"/datasets/{NAME}/commit/{COMMIT}", "commitOid": COMMIT, "success": True})
+        else:
+            self._send_paths(text)
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        pieces = []
+        while size := int(self.rfile.readline(), 16):
+            pieces.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(pieces)
+
+    def _send_paths(self, text: str) -> None:
         paths = json.loads(text)["paths"] if text.startswith("{") else parse_qs(text)["paths"]
         self._send_json([entry for entry in self._entries("") if entry["path"] in paths])
 
