@@ -61,7 +61,7 @@ def _stop(node: subprocess.Popen[bytes]) -> None:
     family = [psutil.Process(node.pid), *psutil.Process(node.pid).children(recursive=True)]
     for process in family:
         process.terminate()
-    for process in psutil.wait_procs(family, timeout=10)[1]:
+    for process in psutil.wait_procs(family, timeout=3)[1]:
         process.kill()
     node.wait()
 
