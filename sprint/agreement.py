@@ -8,12 +8,12 @@ figures of many traces are micro-averages. Knows annotations and lines, not who 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from sprint import annotate, dag, rounds
-from sprint.types import Annotation, LineRange, StepLines
+from sprint.types import Annotation
 
 ROLES = ("none", "plan", "execution", "comment")
 Edges = set[tuple[int, int]]
@@ -163,11 +163,7 @@ def agreement(
 
 def step_starts(annotation: Annotation) -> set[int]:
     """The lines at which a step begins."""
-    return {min(part.first for part in _parts(step)) for step in annotation.steps}
-
-
-def _parts(step: StepLines) -> list[LineRange]:
-    return [part for part in (step.plan, step.execution, step.comment) if part is not None]
+    return {min(part.first for part in annotate.parts_of(step)) for step in annotation.steps}
 
 
 def _matches(first: set[Any], second: set[Any]) -> Matches:
@@ -201,15 +197,9 @@ def _roles(annotation: Annotation, num_lines: int) -> list[int]:
     roles = [0] * num_lines
     for step in annotation.steps:
         for role, part in enumerate((step.plan, step.execution, step.comment), 1):
-            for line in _lines([part]):
-                roles[line - 1] = role
+            if part is not None:
+                roles[part.first - 1 : part.last] = [role] * len(part)
     return roles
-
-
-def _lines(parts: Iterable[LineRange | None]) -> Iterator[int]:
-    for part in parts:
-        if part is not None:
-            yield from range(part.first, part.last + 1)
 
 
 def _confusion(first: Sequence[int], second: Sequence[int]) -> tuple[int, ...]:
@@ -233,10 +223,10 @@ def _edge_matches(first: Annotation, second: Annotation, edges: Sequence[Edges])
 
 def _places(first: Annotation, second: Annotation) -> dict[int, int]:
     """For each of the first's steps the second's step with which it shares most lines (the earliest of equals)."""
-    owner = {line: index for index, step in enumerate(second.steps, 1) for line in _lines(_parts(step))}
+    owner = {line: index for index, step in enumerate(second.steps, 1) for line in annotate.lines_of(step)}
     places = {}
     for index, step in enumerate(first.steps, 1):
-        shared = Counter(owner[line] for line in _lines(_parts(step)) if line in owner)
+        shared = Counter(owner[line] for line in annotate.lines_of(step) if line in owner)
         if shared:
             places[index] = min(shared, key=lambda candidate: (-shared[candidate], candidate))
     return places

@@ -62,7 +62,7 @@ def _check(annotation: Annotation, num_lines: int) -> None:
 
 def _take_lines(index: int, step: StepLines, taken: set[int], num_lines: int) -> None:
     """Adds the lines that step `index` names to those `taken` so far; each may be named once."""
-    parts = _parts(step)
+    parts = parts_of(step)
     if not parts:
         raise UnusableAnnotation(f"step {index} names no lines", DropReason.BAD_RANGES)
     for part in parts:
@@ -75,8 +75,14 @@ def _take_lines(index: int, step: StepLines, taken: set[int], num_lines: int) ->
         taken.update(named)
 
 
-def _parts(step: StepLines) -> list[LineRange]:
+def parts_of(step: StepLines) -> list[LineRange]:
+    """The line ranges that a step has."""
     return [part for part in (step.plan, step.execution, step.comment) if part is not None]
+
+
+def lines_of(*steps: StepLines) -> set[int]:
+    """The numbers of all lines that the steps name."""
+    return {line for step in steps for part in parts_of(step) for line in range(part.first, part.last + 1)}
 
 
 def _step(index: int, step: StepLines, parents: Sequence[int], trace_lines: Sequence[str], fold_lines: int) -> Step:
@@ -91,7 +97,7 @@ def _step(index: int, step: StepLines, parents: Sequence[int], trace_lines: Sequ
 
 def coverage(annotation: Annotation, trace_lines: Sequence[str]) -> float:
     """Share of the lines with text that stand in a step, 0 to 1."""
-    named = {n for step in annotation.steps for part in _parts(step) for n in range(part.first, part.last + 1)}
+    named = lines_of(*annotation.steps)
     with_text = [number for number, line in enumerate(trace_lines, 1) if line.strip()]
     return sum(number in named for number in with_text) / len(with_text) if with_text else 0.0
 

@@ -9,109 +9,37 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import replace
 from typing import Any
 
 from sprint import annotate, answers, leaks, lines, measure, render, rounds, tags
 from sprint.annotate import Annotator, UnusableAnnotation
 from sprint.contamination import Contamination
+from sprint.curated import Curated, CurationOptions, OnLeak, Prepared, Ratio
 from sprint.measure import Count
-from sprint.requests import AnnotationUsage
 from sprint.rows import MalformedRow, digest, id_or_empty, read_trace, writable
 from sprint.types import Annotation, DropReason, Step, Trace, Trajectory
 
+__all__ = [
+    "Curated",
+    "CurationOptions",
+    "OnLeak",
+    "Prepared",
+    "Ratio",
+    "annotate_and_judge",
+    "body_of",
+    "curate_row",
+    "duplicate",
+    "final_answer",
+    "judge",
+    "malformed",
+    "prepare",
+    "unusable",
+]
+
+Leaks = tuple[leaks.Leak, ...]
+
 _HEADING = re.compile(r"\s*(?:\*\*|#+ *)?final answer(?:\*\*)?:?(?:\*\*)?:?\s*", re.I)
-
-
-class Ratio(StrEnum):
-    """Which parallelism ratio `min_ratio` is about."""
-
-    EXECUTED = "executed"  # executed steps per round: the released code, and the stricter one
-    ALL = "all"  # all steps per round: the paper's text
-
-
-class OnLeak(StrEnum):
-    """What becomes of a trace in which an execution uses what only a sibling of its round produced."""
-
-    MEND = "mend"  # the missing dependency is added and the steps are packed again
-    DROP = "drop"
-    KEEP = "keep"  # as the authors did
-
-
-@dataclass(frozen=True, slots=True)
-class CurationOptions:
-    """What is kept. The defaults are the paper's released settings (A.2) for folding, ratio and rounds.
-
-    max_chars   longest reasoning, in characters
-    max_length  longest training text, in the unit of the run (tokens when there is a tokenizer, else characters)
-    """
-
-    require_gold: bool = True
-    fold_lines: int = annotate.FOLD_LINES
-    min_ratio: float = 1.5
-    ratio: Ratio = Ratio.EXECUTED
-    max_rounds: int = 11
-    max_prompts: int = 16
-    min_coverage: float = 0.9
-    on_leak: OnLeak = OnLeak.MEND
-    max_chars: int | None = None
-    max_length: int | None = None
-    columns: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Curated:
-    """What became of one row. `reason` is None exactly when it is kept; the texts are empty when it is dropped.
-
-    reasoning          the thought as it was annotated, without a closing sentence that only boxes the answer
-    annotation         the steps and parents as text (`annotate.dumps`), of dropped rows too where there is one
-    ratio, step_ratio  executed steps per round (the released code), and all steps per round (the paper)
-    width              most executions in one round
-    coverage           share of the lines with text that stand in a step
-    num_added_edges    dependencies added because an execution used what a sibling produced
-    sequential_before, sequential_after   the thought's length, and the longest path through the rounds, in the unit of
-                       the run (tokens when a tokenizer was given, else characters)
-    """
-
-    id: str
-    question: str = ""
-    answer: str = ""
-    reason: DropReason | None = None
-    detail: str = ""
-    digest: str = ""
-    reasoning: str = ""
-    sprint_text: str = ""
-    rft_text: str = ""
-    num_lines: int = 0
-    num_steps: int = 0
-    num_rounds: int = 0
-    num_executions: int = 0
-    ratio: float = 0.0
-    step_ratio: float = 0.0
-    width: int = 0
-    coverage: float = 0.0
-    num_added_edges: int = 0
-    sequential_before: int = 0
-    sequential_after: int = 0
-    level: str = ""
-    subject: str = ""
-    annotation: str = ""
-    usage: AnnotationUsage = field(default_factory=AnnotationUsage)
-
-    @property
-    def is_kept(self) -> bool:
-        return self.reason is None
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A trace that passed every check that needs no annotation. `body` is what is annotated, cut into `lines`."""
-
-    trace: Trace
-    body: str
-    final: str
-    lines: tuple[str, ...]
 
 
 class _Dropped(Exception):
@@ -218,27 +146,26 @@ def judge(prepared: Prepared, annotation: Annotation, options: CurationOptions, 
         steps = annotate.steps_of(annotation, prepared.lines, options.fold_lines)
     except UnusableAnnotation as error:
         return unusable(prepared, error.reason, str(error), written)
-    found: tuple[leaks.Leak, ...] = ()
-    if options.on_leak is OnLeak.MEND:
-        steps, found = leaks.mend(prepared.trace.question, steps)
-    elif options.on_leak is OnLeak.DROP:
-        found = leaks.leaks(prepared.trace.question, steps)
+    steps, mended, left = _mended(prepared.trace.question, steps, options.on_leak)
     trajectory = rounds.pack(steps, prepared.final)
-    covered = annotate.coverage(annotation, prepared.lines)
-    measured = _measured(prepared, steps, trajectory, count)
     text = render.trajectory_text(trajectory)
-    leak = found[0] if found and options.on_leak is OnLeak.DROP else None
-    reason, detail = _verdict(measured, covered, leak, count(text) if options.max_length else 0, options)
-    return replace(
-        measured,
-        reason=reason,
-        detail=writable(detail),
-        sprint_text="" if reason else text,
-        rft_text="" if reason else f"<think>\n{prepared.body}\n\n{prepared.final}\n</think>",
-        coverage=covered,
+    row = replace(
+        _measured(prepared, steps, trajectory, count),
         annotation=written,
-        num_added_edges=len(found) if options.on_leak is OnLeak.MEND else 0,
+        coverage=annotate.coverage(annotation, prepared.lines),
+        num_added_edges=len(mended),
     )
+    reason, detail = _verdict(row, left, count(text) if options.max_length else 0, options)
+    if reason:
+        return replace(row, reason=reason, detail=writable(detail))
+    return replace(row, sprint_text=text, rft_text=f"<think>\n{prepared.body}\n\n{prepared.final}\n</think>")
+
+
+def _mended(question: str, steps: tuple[Step, ...], on_leak: OnLeak) -> tuple[tuple[Step, ...], Leaks, Leaks]:
+    """The steps to be packed, the leaks that were mended in them, and those for which the trace is to be dropped."""
+    if on_leak is OnLeak.MEND:
+        return *leaks.mend(question, steps), ()
+    return steps, (), leaks.leaks(question, steps) if on_leak is OnLeak.DROP else ()
 
 
 def _measured(prepared: Prepared, steps: tuple[Step, ...], trajectory: Trajectory, count: Count) -> Curated:
@@ -259,17 +186,14 @@ def _measured(prepared: Prepared, steps: tuple[Step, ...], trajectory: Trajector
     )
 
 
-def _verdict(
-    row: Curated, covered: float, leak: leaks.Leak | None, length: int, options: CurationOptions
-) -> tuple[DropReason | None, str]:
+def _verdict(row: Curated, left: Leaks, length: int, options: CurationOptions) -> tuple[DropReason | None, str]:
     """Whether the annotation may be trusted, and the trajectory is parallel and small enough (paper §3.2(4), A.2)."""
     ratio = row.ratio if options.ratio is Ratio.EXECUTED else row.step_ratio
-    if covered < options.min_coverage:
-        return (
-            DropReason.UNCOVERED_TEXT,
-            f"{covered:.0%} of the lines stand in a step, of at least {options.min_coverage:.0%}",
-        )
-    if leak:
+    if row.coverage < options.min_coverage:
+        share = f"{row.coverage:.0%} of the lines stand in a step, of at least {options.min_coverage:.0%}"
+        return DropReason.UNCOVERED_TEXT, share
+    if left:
+        leak = left[0]
         return DropReason.SIBLING_LEAK, f"step {leak.step} uses {leak.evidence} of step {leak.source}, its sibling"
     if row.num_rounds > options.max_rounds:
         return DropReason.TOO_MANY_ROUNDS, f"{row.num_rounds} rounds of at most {options.max_rounds}"

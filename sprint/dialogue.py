@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from sprint import questions
-from sprint.annotate import FOLD_LINES, UnusableAnnotation
+from sprint.annotate import FOLD_LINES, UnusableAnnotation, lines_of
 from sprint.errors import ConfigError
 from sprint.questions import prompts_hash as prompts_hash
 from sprint.replies import ReplyError, parse_parents, parse_steps
@@ -89,8 +89,7 @@ def _covering(
     steps: tuple[StepLines, ...], trace_lines: Sequence[str], options: DialogueOptions
 ) -> tuple[StepLines, ...]:
     """The steps, where enough of the lines with text stand in one."""
-    parts = (part for step in steps for part in (step.plan, step.execution, step.comment) if part is not None)
-    named = {line for part in parts for line in range(part.first, part.last + 1)}
+    named = lines_of(*steps)
     told = [number for number, line in enumerate(trace_lines, 1) if line.strip()]
     left_out = [number for number in told if number not in named]
     if len(told) - len(left_out) < options.min_coverage * len(told):
@@ -194,7 +193,7 @@ async def ask_all(conversation: Conversation, ask: Callable[[Request], Awaitable
 
 
 def replies_of(exchanges: Iterable[Exchange]) -> dict[str, Reply]:
-    """Recorded exchanges as replies for `replay`. Replaying them costs nothing."""
+    """Recorded exchanges as replies for `replay`. They were paid for then: replaying them costs nothing."""
     return {exchange.key: Reply(exchange.text, exchange.truncated, AnnotationUsage()) for exchange in exchanges}
 
 

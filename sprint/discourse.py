@@ -144,12 +144,6 @@ def points_back(text: str) -> bool:
     return _BACKWARD.search(text) is not None
 
 
-def plans(line: str) -> bool:
-    """Whether a line, wherever it stands, says what will be done rather than doing it."""
-    rest = line[_LEAD.match(line).end() :]  # type: ignore[union-attr]
-    return "=" not in line and (_INTENDS.match(rest) is not None or _CHECKS.match(rest) is not None)
-
-
 def bare_instruction(sentence: str) -> str:
     """A planning sentence as an instruction: discourse markers and the final full stop dropped, on one line."""
     text = " ".join(sentence.split())

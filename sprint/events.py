@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from sprint.types import ExecutionOutcome, Rollout
+from sprint.types import ExecutionOutcome, PlanOutcome, Rollout
 
 
 class Part(StrEnum):
@@ -38,6 +38,34 @@ class Delta(Event):
     round: int
     number: int
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoundStarted(Event):
+    """The planner begins a plan, or, where the runtime says so, its final answer."""
+
+    kind: ClassVar[str] = "round_started"
+    round: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlanEnded(Event):
+    """A planner's turn is over. `text` is what of it stands in the context from now on."""
+
+    kind: ClassVar[str] = "plan_ended"
+    round: int
+    outcome: PlanOutcome
+    num_prompts: int
+    generated_tokens: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Discarded(Event):
+    """What was shown of a round so far is thrown away: the plan was too long, or (round 0) everything begins again."""
+
+    kind: ClassVar[str] = "discarded"
+    round: int
 
 
 @dataclass(frozen=True, slots=True)

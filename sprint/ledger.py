@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sprint.events import Part
@@ -33,6 +33,7 @@ class CallRecord:
     generated_tokens: int = 0
     cached_tokens: int | None = None
     outcome: str = ""
+    inexact_tokens: int = 0
 
     def span(self) -> TimelineSpan:
         return TimelineSpan(
@@ -51,7 +52,11 @@ class CallRecord:
 
 @dataclass
 class Ledger:
-    """Collects a rollout's calls, rounds and runtime tokens, and sums them up."""
+    """Collects a rollout's calls, rounds and runtime tokens, and sums them up.
+
+    discarded_tokens   sampled and thrown away: resampled, hedged, left out, or of a rollout that was begun again
+    path_tokens        of those, what the planner wrote: the rollout waited for it
+    """
 
     clock: Clock = time.perf_counter
     calls: list[CallRecord] = field(default_factory=list)
@@ -59,6 +64,11 @@ class Ledger:
     final_tokens: int = 0
     runtime_tokens: int = 0
     join_prefill_tokens: int = 0
+    discarded_tokens: int = 0
+    path_tokens: int = 0
+    num_retries: int = 0
+    num_hedges: int = 0
+    generated_tokens: int = 0
     started: float = 0.0
 
     def __post_init__(self) -> None:
@@ -68,17 +78,15 @@ class Ledger:
     def now_s(self) -> float:
         return self.clock() - self.started
 
-    @property
-    def generated_tokens(self) -> int:
-        return sum(call.generated_tokens for call in self.calls)
-
     def open_call(self, part: Part, round: int, number: int, prompt_tokens: int) -> CallRecord:
         call = CallRecord(part, round, number, prompt_tokens, self.now_s)
         self.calls.append(call)
         return call
 
-    def sampled(self, call: CallRecord, count: int, cached_tokens: int | None) -> None:
+    def sampled(self, call: CallRecord, count: int, cached_tokens: int | None, *, exact: bool = True) -> None:
         """`count` more tokens came out of `call`."""
+        self.generated_tokens += count
+        call.inexact_tokens += 0 if exact else count
         if call.first_token_s is None:
             call.first_token_s = self.now_s
         call.generated_tokens += count
@@ -93,14 +101,15 @@ class Ledger:
 
     def usage(self, code_sequential_tokens: int | None, *, sequential: bool) -> Usage:
         """Everything summed up, now."""
-        generated = self.generated_tokens
+        generated, wasted = self.generated_tokens, self.path_tokens
+        clocks = Clocks.of(self.calls)
         paper, pipelined, barrier = (
             (generated, generated, generated)
             if sequential
             else (
                 paper_sequential_tokens(self.rounds),
-                pipelined_tokens(self.rounds, self.final_tokens),
-                barrier_tokens(self.rounds, self.final_tokens),
+                pipelined_tokens(self.rounds, self.final_tokens) + wasted,
+                barrier_tokens(self.rounds, self.final_tokens) + wasted,
             )
         )
         return Usage(
@@ -113,10 +122,18 @@ class Ledger:
             prompt_tokens=sum(call.prompt_tokens for call in self.calls),
             cached_prompt_tokens=self._cached_tokens(),
             join_prefill_tokens=self.join_prefill_tokens,
+            discarded_tokens=self.discarded_tokens,
+            inexact_tokens=sum(call.inexact_tokens for call in self.calls),
+            num_retries=self.num_retries,
+            num_hedges=self.num_hedges,
             num_rounds=len(self.rounds),
             num_executions=sum(call.part is Part.EXECUTION for call in self.calls),
             num_calls=len(self.calls),
             wall_s=self.now_s,
+            planning_s=clocks.planning_s,
+            executing_s=clocks.executing_s,
+            waiting_s=clocks.waiting_s,
+            prefill_s=clocks.prefill_s,
             time_to_first_token_s=self.calls[0].first_token_s if self.calls else None,
         )
 
@@ -125,3 +142,43 @@ class Ledger:
         known = [call.cached_tokens for call in self.calls if call.generated_tokens]
         counts = [count for count in known if count is not None]
         return sum(counts) if len(counts) == len(known) else None
+
+
+# --- where the seconds go --------------------------------------------------------------------------------------------
+
+Span = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """A rollout's seconds, split (DESIGN §4). `waiting_s` is part of `executing_s`, `prefill_s` of `planning_s`."""
+
+    planning_s: float
+    executing_s: float
+    waiting_s: float
+    prefill_s: float
+
+    @staticmethod
+    def of(calls: Sequence[CallRecord]) -> Clocks:
+        """The split of these calls' time."""
+        planner = [call for call in calls if call.part is not Part.EXECUTION]
+        planning = merged((call.start_s, call.end_s) for call in planner)
+        executing = merged((call.start_s, call.end_s) for call in calls if call.part is Part.EXECUTION)
+        both = merged([*planning, *executing])
+        prefill = sum(call.first_token_s - call.start_s for call in planner if call.first_token_s is not None)
+        return Clocks(_length(planning), _length(executing), _length(both) - _length(planning), prefill)
+
+
+def merged(spans: Iterable[Span]) -> list[Span]:
+    """Spans in order, those that touch made one."""
+    found: list[Span] = []
+    for start, end in sorted(spans):
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        else:
+            found.append((start, end))
+    return found
+
+
+def _length(spans: Iterable[Span]) -> float:
+    return sum(end - start for start, end in spans)

@@ -22,7 +22,16 @@ _BARE_KEY = re.compile(r"([{,]\s*)(\d+)(\s*:)")
 _TRAILING_COMMA = re.compile(r",(\s*[\]}])")
 
 
-class BrokenJSON(ValueError):
+_EMPHASIS = re.compile(r"\*\*|__|`")
+_REMARK = re.compile(r"\([^()]*\)")
+_SHOWN = 60  # characters quoted back
+
+
+class Unreadable(ValueError):
+    """Text that looks like what was asked for and cannot be read."""
+
+
+class BrokenJSON(Unreadable):
     """Text that begins as JSON and does not end as such: cut off, or malformed."""
 
 
@@ -36,6 +45,21 @@ def reply_in(text: str) -> str:
         return ""
     blocks = _FENCED.findall(said)
     return blocks[0] if len(blocks) == 1 else _FENCE.sub("", said)
+
+
+def quoted(value: object) -> str:
+    """What cannot be read, or the beginning of it, for the model to be told."""
+    return repr(str(value)[:_SHOWN])
+
+
+def without_emphasis(text: str) -> str:
+    """The text without the marks of Markdown for bold type and code."""
+    return _EMPHASIS.sub("", text)
+
+
+def without_remarks(text: str) -> str:
+    """The text with what stands in round brackets blanked."""
+    return _REMARK.sub(" ", text)
 
 
 def json_in(text: str) -> Any | None:

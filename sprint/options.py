@@ -23,6 +23,20 @@ class Dispatch(StrEnum):
     BARRIER = "barrier"  # when the whole plan is written (what the authors' code does)
 
 
+class View(StrEnum):
+    """What an executor is shown of its plan."""
+
+    PREFIX = "prefix"  # the planner's own tokens up to the end of its prompt: served from the prefix cache
+    WHOLE_PLAN = "whole_plan"  # the whole plan, its prompt first and alone of those before (the authors' checkpoint)
+
+
+class Gate(StrEnum):
+    """What decides, in mode `auto`, whether a question that a model would answer in rounds is worth it."""
+
+    NONE = "none"  # always as the model was taught
+    FIRST_PLAN = "first_plan"  # the model's own first plan: without prompts, the rest is written in one breath
+
+
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
     """Limits and sampling of one rollout. Defaults follow the paper (A.1): 12 rounds, 8,000 tokens a call, T = 0.6.
@@ -34,11 +48,28 @@ class EngineOptions:
     max_concurrency      executions of this rollout that run at once
     execution_timeout_s  time limit of one execution; None: no limit
     time_limit_s         time limit of the rollout; None: no limit
-    seed                 with it, each call gets a seed of its own derived from round and prompt number
+    seed                 with it, each call gets a seed of its own derived from round, prompt number and attempt
+    priority             of the request among others, where the engine schedules by priority; lower is served first
+    view                 what executors see; `whole_plan` only exists once the plan does, so it implies `barrier`
+    gate                 when mode `auto` leaves the rounds
+    repetition_tokens    a call that repeats a cycle of at most 64 tokens over so many tokens is ended; None: never
+
+    Against stragglers, all off by default, each counted in the usage:
+    quorum               go on when this share of a round's executions is in (0 to 1); the rest are cancelled and marked
+    hedge_after_s        an execution that takes longer is asked for once more, elsewhere; the first answer counts
+
+    Of the authors' loop, off by default, each counted in the usage:
+    attempts             how often a call may be made whose text is longer than its gate
+    plan_gate_tokens, execution_gate_tokens   longest text that is taken before the last attempt; None: any
+    rollouts             how often a question may be worked on that ends without a boxed answer
+
+    count_as_published   also count as the authors' code does, which encodes the whole text once more
     """
 
     mode: Mode = Mode.AUTO
     dispatch: Dispatch = Dispatch.PIPELINED
+    view: View = View.PREFIX
+    gate: Gate = Gate.NONE
     max_rounds: int = 12
     max_prompts: int = 32
     max_plan_tokens: int = 8_000
@@ -50,6 +81,15 @@ class EngineOptions:
     seed: int | None = None
     execution_timeout_s: float | None = None
     time_limit_s: float | None = None
+    priority: int = 0
+    repetition_tokens: int | None = 1024
+    quorum: float | None = None
+    hedge_after_s: float | None = None
+    attempts: int = 1
+    plan_gate_tokens: int | None = None
+    execution_gate_tokens: int | None = None
+    rollouts: int = 1
+    count_as_published: bool = True
 
     def __post_init__(self) -> None:
         for name in (
@@ -59,12 +99,24 @@ class EngineOptions:
             "max_execution_tokens",
             "max_tokens",
             "max_concurrency",
+            "attempts",
+            "rollouts",
         ):
             _check(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
-        for name in ("execution_timeout_s", "time_limit_s"):
-            _check(name, getattr(self, name), (getattr(self, name) or 1) > 0, "a positive number of seconds")
+        for name in ("plan_gate_tokens", "execution_gate_tokens", "repetition_tokens"):
+            value = getattr(self, name)
+            _check(name, value, value is None or value >= 1, "at least 1")
+        for name in ("execution_timeout_s", "time_limit_s", "hedge_after_s"):
+            value = getattr(self, name)
+            _check(name, value, value is None or value > 0, "a positive number of seconds")
+        _check("quorum", self.quorum, self.quorum is None or 0 < self.quorum <= 1, "above 0 and at most 1")
         _check("temperature", self.temperature, self.temperature >= 0, "0 or more")
         _check("top_p", self.top_p, 0 < self.top_p <= 1, "above 0 and at most 1")
+
+    @property
+    def starts_early(self) -> bool:
+        """Whether executors start while the planner still writes."""
+        return self.dispatch is Dispatch.PIPELINED and self.view is View.PREFIX
 
 
 def _check(name: str, value: object, ok: bool, expected: str) -> None:

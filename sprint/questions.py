@@ -15,6 +15,7 @@ from string import Template
 from typing import Any
 
 from sprint import replies
+from sprint.annotate import lines_of
 from sprint.lines import ends_paragraph
 from sprint.requests import Message, Role
 from sprint.types import Annotation, StepLines
@@ -65,7 +66,7 @@ def ask_parents(
         "annotate_parents",
         "question",
         count=len(steps),
-        steps="\n".join(f"{number}: {_lines_of(step)}" for number, step in enumerate(steps, 1)),
+        steps="\n".join(f"{number}: {spelled(sorted(lines_of(step)))}" for number, step in enumerate(steps, 1)),
         example=_section("annotate_parents", f"{form}_example"),
         form=_section("annotate_parents", f"{form}_form"),
     )
@@ -94,11 +95,6 @@ def _again(chat: Sequence[Message], reply: str, asked: str) -> tuple[Message, ..
     said = reply.rpartition("</think>")[2].strip()
     shown = said if len(said) <= _SHOWN else f"{said[:_SHOWN]} …"
     return (*chat, Message(Role.ASSISTANT, shown or "(nothing)"), Message(Role.USER, asked))
-
-
-def _lines_of(step: StepLines) -> str:
-    parts = [part for part in (step.plan, step.execution, step.comment) if part is not None]
-    return spelled(sorted({line for part in parts for line in range(part.first, part.last + 1)}))
 
 
 def _form(structured: bool) -> str:

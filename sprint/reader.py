@@ -36,6 +36,18 @@ class TokenReader:
             self.overhang = _after_last_tag(pieces) + self._lexer.held
         return pieces
 
+    def feed_plain(self, ids: Sequence[int]) -> str | None:
+        """Takes several ids at once if they hold no tag, nor a piece of one; else takes nothing and gives None.
+
+        Almost all text holds no tag, so a chunk of it costs one decoding and one search, however long it is.
+        """
+        text = None if self._lexer.held else self._decoder.peek(ids)
+        if text is None or "<" in text:
+            return None
+        self._decoder.take(ids)
+        self.ids += ids
+        return text
+
     @property
     def held(self) -> str:
         """Text held back because it might become a tag."""

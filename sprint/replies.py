@@ -22,7 +22,7 @@ from sprint.reply_steps import Draft, Part, Unreadable, read_drafts
 from sprint.rows import writable
 from sprint.types import Annotation, DropReason, LineRange, StepLines
 
-LETTERS = {"P": "plan", "E": "execution", "C": "comment"}
+_LETTERS = {"plan": "P", "execution": "E", "comment": "C"}
 _MOST_FAULTS = 4  # told to the model at once
 
 
@@ -78,7 +78,7 @@ def encode(annotation: Annotation, num_lines: int | None = None, *, structured: 
 
     Given the `num_lines` of the trace, the last part is open when it runs to the end.
     """
-    parts = [(LETTERS_OF[name], span) for step in annotation.steps for name, span in _spans(step)]
+    parts = [(_LETTERS[name], span) for step in annotation.steps for name, span in _spans(step)]
     after = [span.first for _, span in parts[1:]] + [num_lines + 1 if num_lines else -1]
     words = iter(_word(letter, span, until) for (letter, span), until in zip(parts, after, strict=True))
     steps = [_line([next(words) for _ in _spans(step)], step.instruction) for step in annotation.steps]
@@ -89,12 +89,10 @@ def encode(annotation: Annotation, num_lines: int | None = None, *, structured: 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
 
-LETTERS_OF = {name: letter for letter, name in LETTERS.items()}
-
 
 def _spans(step: StepLines) -> list[tuple[str, LineRange]]:
     """The parts of a step by name, in the order of the trace."""
-    named = ((name, getattr(step, name)) for name in LETTERS_OF)
+    named = ((name, getattr(step, name)) for name in _LETTERS)
     return sorted(((name, span) for name, span in named if span is not None), key=lambda item: item[1].first)
 
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from sprint.model_text import Unreadable, quoted, without_emphasis, without_remarks
+
 _NAMES = {"p": "plan", "e": "execution", "c": "comment"}
 _DASH = r"(?:[-–—−]|\.\.+|to\b|through\b)"
 _NUMBER = r"(\d{1,9})(?!\d)"
@@ -28,13 +30,6 @@ _LEAD = re.compile(
 _INSTRUCTION = re.compile(r"(?:prompt|instruction|task)\s*:\s*", re.I)
 _ARROW = re.compile(r"[>→]")
 _SAME_PART = re.compile(r"\b([PEC])(\d+)\s*[-–—]\s*\1(\d+)", re.I)  # E43-E51
-_REMARK = re.compile(r"\([^()]*\)")
-_EMPHASIS = re.compile(r"\*\*|__|`")
-_SHOWN = 60  # characters of a line quoted back
-
-
-class Unreadable(ValueError):
-    """A line or value that looks like what was asked for and cannot be read."""
 
 
 class Part(NamedTuple):
@@ -82,7 +77,7 @@ def _of_lines(lines: Sequence[str]) -> list[Draft]:
 def _take(line: str, drafts: list[Draft]) -> None:
     """Reads one line: a step, a heading, a part of the step under a heading, or prose, which is passed over."""
     head, told = _split_instruction(line)
-    plain = _EMPHASIS.sub("", head)
+    plain = without_emphasis(head)
     lead = _lead(plain)
     rest = plain[lead.end() :]
     parts, names, remainder = _parts(rest)
@@ -96,7 +91,7 @@ def _take(line: str, drafts: list[Draft]) -> None:
         drafts.append(current)
     assert current is not None, "a line joins only a step that is there"
     if remainder and not (current.is_open and not re.search(r"\d", remainder)):
-        raise Unreadable(f"the line {line[:_SHOWN]!r} cannot be read, expected parts such as P1 E4")
+        raise Unreadable(f"the line {quoted(line)} cannot be read, expected parts such as P1 E4")
     current.parts += parts
     current.instruction = told or current.instruction
 
@@ -128,12 +123,12 @@ def _take_wordless(rest: str, is_heading: bool, drafts: list[Draft]) -> None:
     elif current and (instruction := _INSTRUCTION.match(rest)):
         current.instruction = rest[instruction.end() :].strip()
     elif current and (name := _NAME.match(rest)) and ":" in name[0]:
-        raise Unreadable(f"the line {rest[:_SHOWN]!r} names no lines, expected such as Lines 4-9")
+        raise Unreadable(f"the line {quoted(rest)} names no lines, expected such as Lines 4-9")
 
 
 def _parts(text: str) -> tuple[list[Part], list[str], str]:
     """The parts that open a line, the names they bear (of parts said to be missing, too), and what is left unread."""
-    head = _REMARK.sub(" ", _SAME_PART.sub(r"\1\2-\3", text))
+    head = without_remarks(_SAME_PART.sub(r"\1\2-\3", text))
     parts: list[Part] = []
     names: list[str] = []
     at = 0
@@ -172,10 +167,10 @@ def _of_item(item: Any) -> Draft:
     if isinstance(item, str):
         drafts = _of_lines([item])
         if len(drafts) != 1 or (drafts[0].headed and not drafts[0].parts):
-            raise Unreadable(f"the step {item[:_SHOWN]!r} cannot be read, expected parts such as P1 E4")
+            raise Unreadable(f"the step {quoted(item)} cannot be read, expected parts such as P1 E4")
         return drafts[0]
     if not isinstance(item, Mapping):
-        raise Unreadable(f"the step {str(item)[:_SHOWN]!r} cannot be read, expected text such as 'P1 E4'")
+        raise Unreadable(f"the step {quoted(item)} cannot be read, expected text such as 'P1 E4'")
     values = {str(key).lower(): value for key, value in item.items()}
     parts = [_part_of(name, values[name]) for name in _NAMES.values() if values.get(name) not in (None, "", [])]
     told = values.get("instruction") or values.get("prompt") or ""
@@ -188,5 +183,5 @@ def _part_of(name: str, value: Any) -> Part | None:
         value = "-".join(map(str, value))
     parts, names, remainder = _parts(f"{name}: {value}")
     if len(names) != 1 or remainder:
-        raise Unreadable(f"the {name} {str(value)[:_SHOWN]!r} cannot be read, expected such as [4, 9]")
+        raise Unreadable(f"the {name} {quoted(value)} cannot be read, expected such as [4, 9]")
     return parts[0] if parts else None

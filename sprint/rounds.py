@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from sprint import tags
 from sprint.types import Execution, Round, Step, Trajectory
 
-CHANGE_OF_THOUGHT = "-----"
 PromptIds = Mapping[int, tuple[int, int]]
 
 
@@ -76,7 +75,7 @@ def _round(members: Sequence[Step], ids: PromptIds, opening: list[str], *, is_la
     for step in members:
         # The dashes mark a change of the train of thought: the step before this one stands in another round.
         if previous is not None and step.index != previous + 1:
-            parts.append(CHANGE_OF_THOUGHT)
+            parts.append(tags.TRAIN_OF_THOUGHT_BREAK)
         wanted = _header(step, ids)
         parts += [text for text in ("" if wanted == header else wanted, step.plan, _prompt(step, ids)) if text]
         previous, header = step.index, wanted or header

@@ -150,6 +150,18 @@ class IncrementalDecoder:
         """The piece of text that each of `ids` adds."""
         return [self._feed_one(token_id) for token_id in ids]
 
+    def peek(self, ids: Sequence[int]) -> str | None:
+        """The text that `ids` add, or None where they begin or end inside a character. Nothing is taken."""
+        if self._pending:
+            return None
+        before = self._tokenizer.decode(self._context) if self._context else ""
+        after = self._tokenizer.decode([*self._context, *ids])
+        return None if after.endswith("\ufffd") else after[len(before) :]
+
+    def take(self, ids: Sequence[int]) -> None:
+        """Takes ids whose text has been seen by `peek`."""
+        self._context = list(ids[-_LONGEST_CHARACTER:])
+
     def _feed_one(self, token_id: int) -> str:
         self._pending.append(token_id)
         before = self._tokenizer.decode(self._context) if self._context else ""

@@ -6,13 +6,14 @@ that were closed. Text is parsed, never trusted: numbers in tags are what the ru
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sprint.events import Part
 from sprint.llm import FinishReason
 from sprint.reader import TokenReader
 from sprint.tags import Tag, TagKind, Text
-from sprint.tokenizer import Tokenizer
+from sprint.tokenizer import IncrementalDecoder, Tokenizer
 from sprint.types import ExecutionOutcome, PlanOutcome
 
 
@@ -39,6 +40,7 @@ class Turn:
         self._whole = 0  # ids after which no text was held back: a safe place to cut
         self.ids: list[int] = []
         self.closed = False
+        self.ran_away = False
         self.over = False
 
     def feed(self, token_id: int) -> str:
@@ -56,9 +58,23 @@ class Turn:
             self._whole = self._whole if self._reader.held else len(self.ids)
         return "".join(shown)
 
+    def feed_plain(self, ids: Sequence[int]) -> str | None:
+        """Take several ids at once, if they hold no tag; else take none and give None."""
+        assert not self.over, "fed after the end"
+        text = self._reader.feed_plain(ids)
+        if text is not None:
+            self._take(Text(text))
+            self.ids = self._reader.ids
+            self._whole = len(self.ids)
+        return text
+
+    def run_away(self) -> None:
+        """The call is ended because it says the same over and over; what was written is kept."""
+        self.ran_away = self.over = True
+
     def finish(self, reason: FinishReason | None) -> str:
         """The call ended. Gives the text that was held back until now."""
-        rest = "" if self.over else "".join(piece.text for piece in self._reader.close())
+        rest = "" if self.over and not self.ran_away else "".join(piece.text for piece in self._reader.close())
         self._body.append(rest)
         self.over = True
         self._ended(reason)
@@ -143,7 +159,9 @@ class PlanTurn(Turn):
         self._body.clear()
 
     def _ended(self, reason: FinishReason | None) -> None:
-        if not self.closed and reason is FinishReason.LENGTH:
+        if self.ran_away:
+            self.outcome = PlanOutcome.RUNAWAY
+        elif not self.closed and reason is FinishReason.LENGTH:
             self.outcome = PlanOutcome.TRUNCATED
 
 
@@ -162,5 +180,34 @@ class ExecutionTurn(Turn):
             self._cut_before_tag()
 
     def _ended(self, reason: FinishReason | None) -> None:
-        if not self.closed and reason is FinishReason.LENGTH:
+        if self.ran_away:
+            self.outcome = ExecutionOutcome.RUNAWAY
+        elif not self.closed and reason is FinishReason.LENGTH:
             self.outcome = ExecutionOutcome.TRUNCATED
+
+
+class FreeTurn(Turn):
+    """Text written in one breath: every token is kept and nothing in it is a tag to us."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        super().__init__(tokenizer)
+        self._decoder = IncrementalDecoder(tokenizer)
+
+    def feed(self, token_id: int) -> str:
+        (piece,) = self._decoder.feed([token_id])
+        return self._taken([token_id], piece)
+
+    def feed_plain(self, ids: Sequence[int]) -> str | None:
+        text = self._decoder.peek(ids)
+        if text is None:
+            return None
+        self._decoder.take(ids)
+        return self._taken(ids, text)
+
+    def _taken(self, ids: Sequence[int], text: str) -> str:
+        self.ids += ids
+        self._body.append(text)
+        return text
+
+    def _ended(self, reason: FinishReason | None) -> None:
+        self.over = True

@@ -118,6 +118,8 @@ class ExecutionOutcome(StrEnum):
     CANCELLED = "cancelled"  # the rollout ended first
     SKIPPED = "skipped"  # its round holds more prompts than allowed; a marker is joined instead
     NO_ROOM = "no_room"  # its prompt does not fit the context window
+    RUNAWAY = "runaway"  # it said the same over and over; what was written is used
+    LEFT_OUT = "left_out"  # enough of its siblings were in; a marker is joined instead
 
 
 class PlanOutcome(StrEnum):
@@ -127,6 +129,7 @@ class PlanOutcome(StrEnum):
     FINAL = "final"  # the planner wrote its final answer
     ENDED = "ended"  # the model stopped without closing its block
     TRUNCATED = "truncated"  # hit its token limit
+    RUNAWAY = "runaway"  # it said the same over and over
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +205,7 @@ class StopReason(StrEnum):
     ANSWERED = "answered"  # the final answer was written and closed
     ENDED = "ended"  # the model stopped by itself without closing a final answer
     TOKEN_LIMIT = "token_limit"  # a plan, the final answer or the rollout hit its token limit
+    RUNAWAY = "runaway"  # the answer said the same over and over
     CONTEXT_FULL = "context_full"  # the context window is full
     TIME_LIMIT = "time_limit"
     FAILED = "failed"  # the engine failed under the planner

@@ -71,7 +71,13 @@ class Usage:
     prompt_tokens            sent to the engine over all calls
     cached_prompt_tokens     of those, served from its prefix cache; None when it does not report them (never 0)
     join_prefill_tokens      executor output read again by the planner
+    discarded_tokens         of the generated ones, those thrown away: resampled, hedged, left out, begun again
+    inexact_tokens           of the generated ones, those whose ids are a re-encoding of text (the server gave no ids)
+    num_retries, num_hedges  calls made again because a text was too long or an answer missing; because one was slow
     wall_s, time_to_first_token_s   clocks
+    planning_s, executing_s  time during which the planner, or any executor, was being sampled
+    waiting_s                of executing_s, when the planner had nothing to do but wait
+    prefill_s                of planning_s, until the first token of each of the planner's calls
 
     For a sequential rollout all four critical-path counts are the generated tokens.
     """
@@ -85,10 +91,18 @@ class Usage:
     prompt_tokens: int = 0
     cached_prompt_tokens: int | None = 0
     join_prefill_tokens: int = 0
+    discarded_tokens: int = 0
+    inexact_tokens: int = 0
+    num_retries: int = 0
+    num_hedges: int = 0
     num_rounds: int = 0
     num_executions: int = 0
     num_calls: int = 0
     wall_s: float = 0.0
+    planning_s: float = 0.0
+    executing_s: float = 0.0
+    waiting_s: float = 0.0
+    prefill_s: float = 0.0
     time_to_first_token_s: float | None = None
 
     def __add__(self, other: Usage) -> Usage:
