@@ -48,6 +48,7 @@ def engine_args(config: AppConfig, context_tokens: int) -> dict[str, Any]:
         "max_num_seqs": config.max_num_seqs,
         "enable_prefix_caching": True,  # executors continue the planner's own tokens
         "disable_log_stats": True,
+        "scheduling_policy": "priority",  # older requests first, and their executors before their planner
     }
     if not config.num_gpus:
         args |= CPU_ENGINE | {"kv_cache_memory_bytes": config.kv_cache_mib << 20}

@@ -19,7 +19,7 @@ from sprint.engine import Engine
 from sprint.errors import InputError
 from sprint.events import Delta, Event
 from sprint.llm import LLM
-from sprint.options import Dispatch, EngineOptions, Mode
+from sprint.options import Dispatch, EngineOptions, Gate, Mode, View
 from sprint.render import Prompter
 from sprint.tokenizer import load_tokenizer
 from sprint.types import Rollout
@@ -78,7 +78,7 @@ class ServePlanner(Planner):
 def engine_options(values: Mapping[str, Any]) -> EngineOptions:
     """The engine's options with a request's `values` on top. Raises ConfigError naming the option at fault."""
     known = dict(values)
-    for key, choice in (("mode", Mode), ("dispatch", Dispatch)):
+    for key, choice in (("mode", Mode), ("dispatch", Dispatch), ("view", View), ("gate", Gate)):
         if key in known:
             known[key] = choice(known[key])
     return EngineOptions(**known)

@@ -37,7 +37,7 @@ FINISH = {StopReason.ANSWERED: "stop", StopReason.ENDED: "stop"}  # every other 
 
 
 class SprintOptions(StrictModel):
-    """The request's `sprint` object. What is not given, the server's defaults say.
+    """The request's `sprint` object: `sprint.options.EngineOptions`. What is not given, its defaults say.
 
     events    with stream: send every event of the rollout beside the text
     timeline  report when each call began and ended
@@ -49,6 +49,17 @@ class SprintOptions(StrictModel):
     max_prompts: int | None = Field(default=None, ge=1, le=256)
     max_plan_tokens: int | None = Field(default=None, ge=1)
     max_execution_tokens: int | None = Field(default=None, ge=1)
+    max_concurrency: int | None = Field(default=None, ge=1, le=256)
+    execution_timeout_s: float | None = Field(default=None, gt=0)
+    time_limit_s: float | None = Field(default=None, gt=0)
+    quorum: float | None = Field(default=None, gt=0, le=1)
+    hedge_after_s: float | None = Field(default=None, gt=0)
+    view: Literal["prefix", "whole_plan"] | None = None
+    gate: Literal["none", "first_plan"] | None = None
+    attempts: int | None = Field(default=None, ge=1, le=8)
+    plan_gate_tokens: int | None = Field(default=None, ge=1)
+    execution_gate_tokens: int | None = Field(default=None, ge=1)
+    rollouts: int | None = Field(default=None, ge=1, le=8)
     events: bool = False
     timeline: bool = False
 

@@ -17,7 +17,7 @@ from sprint.llm import Chunk, FinishReason, Sampling
 
 FLUSH_S = 0.05  # while chunks are gathered, text is sent on at least this often
 SHUTDOWN_S = 1.0  # after that the engine's process is killed: it holds nothing worth saving
-LEAST_CHUNK_TOKENS = 8  # a message to another process costs more than a small model's token
+LEAST_CHUNK_TOKENS = 8  # a message to another process costs more than a small model's token; in process use 1
 
 # The engine runs in a process of its own and inherits these from the replica.
 CPU_ENVIRONMENT = {
@@ -30,31 +30,38 @@ CPU_ENGINE = {"dtype": "float32", "enforce_eager": True, "block_size": 32}
 
 
 class VLLMServer:
-    """A replica. `engine_args` are vLLM's AsyncEngineArgs; `model` and `max_model_len` must be among them."""
+    """A replica. `engine_args` are vLLM's AsyncEngineArgs; `model` and `max_model_len` must be among them.
 
-    def __init__(self, engine_args: Mapping[str, Any]) -> None:
+    `least_chunk_tokens`: no chunk is smaller, unless a tag may have closed in it or time is up.
+    """
+
+    def __init__(self, engine_args: Mapping[str, Any], least_chunk_tokens: int = LEAST_CHUNK_TOKENS) -> None:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
         self._engine: Any = AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_args))
         self._context_tokens = int(engine_args["max_model_len"])
         self._tokenizer = self._engine.get_tokenizer()
+        self._least_chunk_tokens = least_chunk_tokens
 
-    async def generate(self, prompt_ids: Sequence[int], sampling: Sampling) -> AsyncGenerator[Chunk, None]:
+    async def generate(
+        self, prompt_ids: Sequence[int], sampling: Sampling, extra_args: Mapping[str, Any] | None = None
+    ) -> AsyncGenerator[Chunk, None]:
         """Continue `prompt_ids`: the LLM seam's contract. Leaving the generator early aborts the call on the engine.
 
-        Tokens are gathered into chunks of `sampling.chunk_tokens`, and of a few tokens at least; a chunk goes out early
-        when a tag may just have closed, and when nothing went out for a moment.
+        Tokens are gathered into chunks of `sampling.chunk_tokens`, and of `least_chunk_tokens` at least; a chunk goes
+        out early when a tag may just have closed, and when nothing went out for a moment. `extra_args` go to the
+        engine's custom logits processors.
         """
         if len(prompt_ids) >= self._context_tokens:
             raise ContextOverflow(
                 f"the prompt has {len(prompt_ids)} tokens, the context window holds {self._context_tokens}"
                 " and must leave room for an answer"
             )
-        gathering = _Gathering(max(sampling.chunk_tokens, LEAST_CHUNK_TOKENS))
+        gathering = _Gathering(max(sampling.chunk_tokens, self._least_chunk_tokens))
         outputs = self._engine.generate(
             {"prompt_token_ids": list(prompt_ids)},
-            vllm_params(sampling),
+            vllm_params(sampling, extra_args),
             uuid4().hex,
             priority=sampling.priority if self._by_priority else 0,
         )
@@ -76,10 +83,14 @@ class VLLMServer:
         unfinished: int = self._engine.get_num_unfinished_requests()
         return unfinished
 
-    def __del__(self) -> None:
-        engine = getattr(self, "_engine", None)
+    def shutdown(self) -> None:
+        """Stop the engine's process. Nothing may be asked afterwards."""
+        engine = self.__dict__.pop("_engine", None)
         if engine is not None:
             engine.shutdown(timeout=SHUTDOWN_S)
+
+    def __del__(self) -> None:
+        self.shutdown()
 
     @property
     def _by_priority(self) -> bool:
@@ -126,7 +137,7 @@ class _Gathering:
         return chunk
 
 
-def vllm_params(sampling: Sampling) -> Any:
+def vllm_params(sampling: Sampling, extra_args: Mapping[str, Any] | None = None) -> Any:
     """`sampling` in vLLM's words."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
@@ -140,6 +151,7 @@ def vllm_params(sampling: Sampling) -> Any:
         include_stop_str_in_output=True,
         skip_special_tokens=False,
         output_kind=RequestOutputKind.DELTA,
+        extra_args=None if extra_args is None else dict(extra_args),
     )
 
 
