@@ -94,15 +94,19 @@ class Calls:
 
 
 def feed(turn: Turn, ids: Sequence[int], shown: Callable[[str], None]) -> None:
-    """Feeds a chunk to a turn: at once where it holds no tag, else id by id, so that a tag's own id is known."""
-    text = turn.feed_plain(ids) if len(ids) > 1 else None
+    """Feeds a chunk to a turn: at once where it holds no tag, else by halves, down to the ids that a tag is made of.
+
+    So a tag is known at the very id that completes it, and the text around it costs next to nothing.
+    """
+    if turn.over or not ids:
+        return
+    text = turn.feed_plain(ids) if len(ids) > 1 else turn.feed(ids[0])
     if text is not None:
         shown(text)
         return
-    for token_id in ids:
-        shown(turn.feed(token_id))
-        if turn.over:
-            return
+    middle = len(ids) // 2
+    feed(turn, ids[:middle], shown)
+    feed(turn, ids[middle:], shown)
 
 
 def repeats_itself(ids: Sequence[int], over_tokens: int | None) -> bool:

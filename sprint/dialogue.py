@@ -16,7 +16,6 @@ from typing import TypeVar
 from sprint import questions
 from sprint.annotate import FOLD_LINES, UnusableAnnotation, lines_of
 from sprint.errors import ConfigError
-from sprint.questions import prompts_hash as prompts_hash
 from sprint.replies import ReplyError, parse_parents, parse_steps
 from sprint.requests import AnnotationUsage, Exchange, Message, Purpose, Reply, Request, RequestFailed
 from sprint.types import Annotation, DropReason, StepLines

@@ -16,9 +16,9 @@ from itertools import pairwise
 
 from sprint import tags
 from sprint.errors import InputError
-from sprint.model_text import BrokenJSON, json_in, reply_in
+from sprint.model_text import Unreadable, json_in, reply_in
 from sprint.reply_parents import read_parents
-from sprint.reply_steps import Draft, Part, Unreadable, read_drafts
+from sprint.reply_steps import Draft, Part, read_drafts
 from sprint.rows import writable
 from sprint.types import Annotation, DropReason, LineRange, StepLines
 
@@ -44,7 +44,7 @@ def parse_steps(text: str, num_lines: int, *, strict: bool = True) -> tuple[Step
     try:
         body = reply_in(text)
         drafts = read_drafts(body, json_in(body))
-    except (BrokenJSON, Unreadable) as error:
+    except Unreadable as error:
         raise ReplyError(f"{error}.", DropReason.UNPARSED_STEPS) from None
     if not drafts:
         raise ReplyError("no steps were found, expected one such as P1 E4 for each.", DropReason.UNPARSED_STEPS)
@@ -64,7 +64,7 @@ def parse_parents(text: str, num_steps: int) -> tuple[tuple[int, ...], ...]:
     """
     try:
         given = read_parents(reply_in(text))
-    except (BrokenJSON, Unreadable) as error:
+    except Unreadable as error:
         raise ReplyError(f"{error}.", DropReason.UNPARSED_STEPS) from None
     if not given and num_steps > 1:
         raise ReplyError("no parents were found, expected 2: 1 or the like for each.", DropReason.UNPARSED_STEPS)

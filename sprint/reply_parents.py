@@ -9,8 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sprint.model_text import json_in
-from sprint.reply_steps import Unreadable
+from sprint.model_text import Unreadable, json_in, quoted, without_emphasis, without_remarks
 
 Given = list[tuple[int, tuple[int, ...]]]
 
@@ -24,10 +23,7 @@ _NUMBER = re.compile(r"(?<!\d)\d{1,9}(?!\d)")
 _ALLOWED = re.compile(
     rf"^[-–—∅]+$|{_NUMBER.pattern}|\b(?:steps?|nodes?|and|none|nothing|n/a|null|no parents?)\b|[][(){{}}\s,&#;]", re.I
 )
-_REMARK = re.compile(r"\([^()]*\)")
-_EMPHASIS = re.compile(r"\*\*|__|`")
 _STEP_NUMBER = re.compile(r"\s*(?:steps?|nodes?|components?)?\s*#?(\d{1,9})\s*", re.I)
-_SHOWN = 60
 
 
 def read_parents(text: str) -> Given:
@@ -55,7 +51,7 @@ def _of_item(step: int, item: Any) -> tuple[int, tuple[int, ...]]:
 
 def _numbers(value: Any) -> tuple[int, ...]:
     if not isinstance(value, list):
-        raise Unreadable(f"the parents {str(value)[:_SHOWN]!r} cannot be read, expected a list of steps")
+        raise Unreadable(f"the parents {quoted(value)} cannot be read, expected a list of steps")
     return tuple(map(_number, value))
 
 
@@ -65,19 +61,19 @@ def _number(value: Any) -> int:
         return value
     found = _STEP_NUMBER.fullmatch(value) if isinstance(value, str) else None
     if found is None:
-        raise Unreadable(f"{str(value)[:_SHOWN]!r} is not the number of a step")
+        raise Unreadable(f"{quoted(value)} is not the number of a step")
     return int(found[1])
 
 
 def _of_lines(text: str) -> Given:
-    entries = (_ENTRY.fullmatch(_EMPHASIS.sub("", line).strip()) for line in _NEXT_ENTRY.split(text))
+    entries = (_ENTRY.fullmatch(without_emphasis(line).strip()) for line in _NEXT_ENTRY.split(text))
     return [(int(entry[1]), _named(entry)) for entry in entries if entry]
 
 
 def _named(entry: re.Match[str]) -> tuple[int, ...]:
     """The steps that an entry names; a remark in brackets is passed over where something stands beside it."""
     said = entry[2].rstrip(" .;")
-    for words in (said, _REMARK.sub(" ", said).strip() or "?"):
+    for words in (said, without_remarks(said).strip() or "?"):
         if not _ALLOWED.sub("", words):
             return tuple(map(int, _NUMBER.findall(words)))
-    raise Unreadable(f"the line {entry[0][:_SHOWN]!r} cannot be read, expected such as 5: 1, 3")
+    raise Unreadable(f"the line {quoted(entry[0])} cannot be read, expected such as 5: 1, 3")
