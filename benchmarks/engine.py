@@ -51,7 +51,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of drawn structures and of the words")
     parser.add_argument("--layers", type=int, help=f"default {_SMALL['layers']}; with --gpu {_7B['layers']}")
     parser.add_argument("--hidden", type=int, help=f"default {_SMALL['hidden']}; with --gpu {_7B['hidden']}")
-    parser.add_argument("--block-size", type=int, help="tokens of a prefix cache block (default 32; with --gpu 16)")
+    parser.add_argument("--block-size", type=int, help="tokens of a cache block (default 32; with --gpu 16)")
     parser.add_argument("--gpu", action="store_true", help="a 7B-shaped model on the first GPU")
     parser.add_argument("--repeats", type=int, default=1, help="runs of each arm on each answer; the fastest counts")
     parser.add_argument("--arms", default="", help=f"of {', '.join((*ARMS, 'whole_plan'))}, separated by commas")
@@ -59,6 +59,8 @@ def parsed() -> argparse.Namespace:
     args = parser.parse_args()
     if args.outputs and not args.tokenizer:
         parser.error("--outputs needs --tokenizer, to count tokens with")
+    if not args.gpu and (args.block_size or 32) % 32:
+        parser.error(f"--block-size is {args.block_size}: vLLM's CPU attention takes multiples of 32")
     if unknown := set(filter(None, args.arms.split(","))) - {*ARMS, "whole_plan"}:
         parser.error(f"--arms: there is no arm {min(unknown)!r}")
     return args

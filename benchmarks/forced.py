@@ -34,14 +34,13 @@ class Shape:
     vocab: int
 
     def config(self, context_tokens: int, eos_id: int | None) -> dict[str, Any]:
-        heads = self.hidden // (128 if self.hidden >= 1024 else 32)
         return {
             "architectures": ["Qwen2ForCausalLM"],
             "model_type": "qwen2",
             "hidden_size": self.hidden,
             "intermediate_size": -(-self.hidden * 37 // 7 // 32) * 32,
             "num_hidden_layers": self.layers,
-            "num_attention_heads": heads,
+            "num_attention_heads": self.hidden // self.head,
             "num_key_value_heads": self.kv_heads,
             "vocab_size": self.vocab,
             "max_position_embeddings": context_tokens,
@@ -51,12 +50,16 @@ class Shape:
         }
 
     @property
+    def head(self) -> int:
+        return 128 if self.hidden >= 1024 else 32
+
+    @property
     def kv_heads(self) -> int:
-        return max(1, self.hidden // (128 if self.hidden >= 1024 else 32) // 7)
+        return max(1, self.hidden // self.head // 7)
 
     def kv_bytes(self, tokens: int) -> int:
         """Of a float32 cache on CPU."""
-        return tokens * self.layers * self.kv_heads * 32 * 2 * 4
+        return tokens * self.layers * self.kv_heads * self.head * 2 * 4
 
 
 @dataclass

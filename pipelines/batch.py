@@ -25,8 +25,6 @@ _CPU_STAGES = 6  # chat template, tokenizer, engine, detokenizer and the reading
 _CPU_ENVIRONMENT = {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1", "VLLM_NO_USAGE_STATS": "1"}
 _CPU_ENGINE = {"enforce_eager": True, "block_size": 32, "kv_cache_memory_bytes": 256 << 20}
 
-Told = Callable[[str], None]
-
 
 def ask_all(
     jobs: Callable[[], Sequence[Job]],
@@ -34,16 +32,17 @@ def ask_all(
     engine: EngineConfig,
     store: Store,
     every_s: float,
-    tell: Told,
+    tell: Callable[[str], None],
 ) -> None:
     """Asks until no row has a request left; the replies are in `store`. `jobs` gives the jobs with what is known."""
     for number in range(1, _MOST_PASSES):
-        waiting = _waiting(jobs(), settings)
+        found = jobs()
+        waiting = _waiting(found, settings)
         count = sum(waiting.values())
         if not count:
             return
         tell(f"pass {number}: {count} requests")
-        todo = [job for index, job in enumerate(jobs()) if waiting.get(index)]
+        todo = [job for index, job in enumerate(found) if index in waiting]
         with Checkpoint(store, every_s, reply_store.FOLDER, "digest") as checkpoint:
             for table in _answered(todo, settings, engine):
                 checkpoint.add(table)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -65,18 +65,18 @@ class CurateConfig(StrictModel):
     overwrite: bool = Field(False, description="delete the run that stands in `out` and start anew")
     resume: bool = Field(False, description="go on where the run in `out` stopped")
     retry_failed: bool = Field(False, description="with resume: ask again for rows whose requests had failed")
-    columns: dict[str, str] = Field(default_factory=dict, description="column of a field, e.g. reasoning=thought")
+    columns: dict[str, str] = Field(default_factory=dict, description="column of a field, e.g. reasoning=thought; give once for each")
     require_gold: bool = Field(True, description="drop rows without a gold answer to check against")
 
     annotator: Literal["rules", "openai", "vllm", "recorded"] = Field("rules", description="who finds the steps")
-    endpoint: EndpointConfig | None = Field(None, description="for openai, e.g. model=gpt-4o base_url=http://host/v1")
-    engine: EngineConfig | None = Field(None, description="for vllm, e.g. model=FOLDER replicas=4")
+    endpoint: EndpointConfig | None = Field(None, description="for openai, e.g. model=gpt-4o")
+    engine: EngineConfig | None = Field(None, description="for vllm, e.g. model=FOLDER")
     recorded: str = Field("", description="for recorded: the run whose replies are replayed")
     repair: bool = Field(True, description="tell the model once what was wrong with a reply")
     thinking_tokens: int = Field(0, ge=0, description="room for the thoughts of a model that thinks before it replies")
     prices: PricesConfig = Field(
         default_factory=lambda: PricesConfig.model_validate({}),
-        description="per million tokens, e.g. prompt=0.15 output=0.6",
+        description="per million tokens, e.g. output=0.6",
     )
     max_cost: float | None = Field(None, gt=0, description="stop, resumable, when the calls have cost this much")
     max_failed_in_a_row: int = Field(
@@ -92,12 +92,12 @@ class CurateConfig(StrictModel):
     on_leak: OnLeak = Field(OnLeak.MEND, description="when an execution uses a sibling's result")
     max_chars: int | None = Field(None, ge=1, description="longest reasoning, in characters")
     max_length: int | None = Field(None, ge=1, description="longest training text (tokens if there is a tokenizer)")
-    contamination: tuple[str, ...] = Field((), description="evaluation sets that no question may overlap with")
+    contamination: tuple[str, ...] = Field((), description="an evaluation set that no question may overlap with; give once for each")
     contamination_ngram: int = Field(13, ge=3, description="words in a row that make an overlap")
 
     tokenizer: str = Field("", description="folder or .tiktoken file: lengths are counted in its tokens")
     fields: tuple[Literal["text", "messages", "tokens"], ...] = Field(
-        ("text", "messages"), description="what a training row holds; tokens needs a tokenizer"
+        ("text", "messages"), description="text, messages or tokens (which needs a tokenizer); give once for each"
     )
     instruction: Literal["sprint", "none"] = Field("sprint", description="what stands before the question in messages")
     push: str = Field("", description="hub dataset to upload the finished sets to, as owner/name")
@@ -130,6 +130,10 @@ class CurateConfig(StrictModel):
                 raise ValueError(f"{other!r} is of no use to annotator {self.annotator}")
         if "tokens" in self.fields and not self.tokenizer:
             raise ValueError("fields has 'tokens', which needs 'tokenizer'")
+        if self.max_cost and not (self.annotator == "openai" and self.prices.output and self.prices.prompt):
+            raise ValueError("max_cost needs annotator openai, and prices for prompt and output")
+        if self.retry_failed and not self.resume:
+            raise ValueError("retry_failed needs resume")
         if self.resume and self.overwrite:
             raise ValueError("resume and overwrite exclude each other")
         if self.push and not re.fullmatch(r"[\w.-]+/[\w.-]+", self.push):
@@ -161,10 +165,6 @@ class CurateConfig(StrictModel):
         if self.endpoint:
             values["endpoint"] = self.endpoint.model_dump(mode="json", exclude={*_LIMITS, *_ACCESS})
         return values
-
-    def hash(self, fingerprints: Iterable[str]) -> str:
-        """Names a run by what decides its output: settings and inputs."""
-        return fingerprint({"settings": self.essence(), "inputs": list(fingerprints)})
 
 
 def fingerprint(value: Mapping[str, Any]) -> str:

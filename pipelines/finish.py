@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipelines.config import CurateConfig
-from pipelines.record import checkpoint, manifest
+from pipelines.record import checkpoint, manifest, parts
 from pipelines.record.manifest import State
 from pipelines.record.store import Store
 from pipelines.scan import Scan
@@ -17,7 +17,8 @@ from pipelines.sets import Sets
 from pipelines.views.card import card_text
 from pipelines.views.compare import comparison
 from pipelines.views.report import report_html
-from pipelines.views.summary import CurationSummary, Tally, print_summary
+from pipelines.views.summary import CurationSummary, Tally
+from pipelines.views.terminal import print_summary
 from sprint.agreement import Agreement
 
 
@@ -25,9 +26,12 @@ def finish(config: CurateConfig, store: Store, scanned: Scan, seconds: float) ->
     """Writes everything that is made from the record, prints the counts and returns them."""
     done, _ = checkpoint.done(store)
     assert np.array_equal(done, scanned.positions), "the record does not hold every row exactly once"
+    about = manifest.load(store)
+    if about["state"] == State.COMPLETE:  # what is about to be written again is not complete until it is
+        store.write_json(manifest.NAME, about | {"state": str(State.RUNNING)})
     tally = Tally(config.seed, "tokens" if config.tokenizer else "characters")
     with _sets(config, store) as sets:
-        for recorded in checkpoint.recorded(store):
+        for recorded in parts.in_order(store):
             sets.add(recorded)
             tally.add(recorded)
     summary = tally.summary(store.name, seconds)

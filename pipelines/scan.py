@@ -1,6 +1,6 @@
 """The first pass over the inputs: reads every row once, cheaply, so that nothing is annotated that need not be.
 
-It finds how many rows there are, which are copies of earlier ones and which share an id. Keeps 24 bytes a row; knows
+It finds how many rows there are, which are copies of earlier ones and which share an id. Keeps 25 bytes a row; knows
 nothing of annotation.
 """
 
@@ -20,7 +20,9 @@ from pipelines import dataset
 from pipelines.inputs import sources
 from pipelines.inputs.filesystems import display_name
 from pipelines.inputs.sources import RawRow, Shard
-from sprint.rows import MAX_PARTS, MalformedRow, digest, read_trace
+from sprint import answers
+from sprint.rows import MAX_PARTS, MalformedRow, digest, read_trace, writable
+from sprint.types import Trace
 
 _ROWS_PER_TASK = 2048
 
@@ -29,12 +31,14 @@ _ROWS_PER_TASK = 2048
 class Scan:
     """What stands in the inputs: arrays over rows, in input order; a digest or id of 0 means there is none.
 
+    good             whether a row looks as if it could be kept: closed, and its answer spelled as the gold one
     num_unreadable   rows that hold no trace; `first_error` says what is wrong with the first of them
     """
 
     positions: NDArray[np.int64]
     digests: NDArray[np.uint64]
     ids: NDArray[np.uint64]
+    good: NDArray[np.bool_]
     num_unreadable: int
     first_error: str
 
@@ -42,28 +46,29 @@ class Scan:
         return len(self.positions)
 
     def duplicates(self) -> dict[int, int]:
-        """Position of each row that repeats question and reasoning of an earlier one, and the position of that one."""
-        return {int(self.positions[i]): int(self.positions[j]) for i, j in _repeats(self.digests)}
+        """Position of each row that repeats question and reasoning of another, and the position of that one.
 
-    def copies(self) -> dict[int, int]:
-        """Position of each row whose id an earlier, different row has; the how-manieth with that id it is (from 2)."""
+        The one that counts is the first that looks as if it could be kept, else the first: the same trace with a wrong
+        gold answer, or marked as unclosed, must not stand in the way of a good one.
+        """
+        return {int(self.positions[i]): int(self.positions[j]) for i, j in self._repeats(self.digests)}
+
+    def copies(self) -> list[int]:
+        """Positions of the rows whose id another, different row has that comes first."""
         ids = self.ids.copy()
-        for i, _ in _repeats(self.digests):
+        for i, _ in self._repeats(self.digests):
             ids[i] = 0
-        seen: dict[int, int] = {}
-        found: dict[int, int] = {}
-        for i, first in _repeats(ids):
-            seen[first] = seen.get(first, 1) + 1
-            found[int(self.positions[i])] = seen[first]
-        return found
+        return [int(self.positions[i]) for i, _ in self._repeats(ids)]
 
-
-def _repeats(values: NDArray[np.uint64]) -> list[tuple[int, int]]:
-    """(index, first index) of every value that stood before, zeros aside, in order."""
-    _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
-    of = first[inverse]
-    again = np.flatnonzero((of != np.arange(len(values))) & (values != 0))
-    return [(int(i), int(of[i])) for i in again]
+    def _repeats(self, values: NDArray[np.uint64]) -> list[tuple[int, int]]:
+        """(index, index of the one that counts) of every value that stands elsewhere too, zeros aside, in order."""
+        order = np.lexsort((np.arange(len(values)), ~self.good, values))
+        starts = np.flatnonzero(np.r_[True, np.diff(values[order]) != 0])
+        counts = np.repeat(order[starts], np.diff(np.r_[starts, len(order)])) if len(order) else order
+        of = np.empty_like(order)
+        of[order] = counts
+        again = np.flatnonzero((of != np.arange(len(values))) & (values != 0))
+        return [(int(i), int(of[i])) for i in again]
 
 
 def scan(shards: Sequence[Shard], columns: Mapping[str, str], cpus_per_task: float) -> Scan:
@@ -80,9 +85,9 @@ def _gathered(tables: Iterable[Any]) -> Scan:
     import pyarrow as pa
 
     table = pa.concat_tables(tables).sort_by("position").combine_chunks()
-    positions, digests, ids = (table.column(name).to_numpy() for name in ("position", "digest", "id"))
+    positions, digests, ids, good = (table.column(name).to_numpy() for name in ("position", "digest", "id", "good"))
     errors = [error for error in table.column("error").to_pylist() if error]
-    return Scan(positions, digests, ids, len(errors), errors[0] if errors else "")
+    return Scan(positions, digests, ids, good, len(errors), errors[0] if errors else "")
 
 
 def scan_shards(batch: Any, columns: Mapping[str, str]) -> Any:
@@ -90,19 +95,24 @@ def scan_shards(batch: Any, columns: Mapping[str, str]) -> Any:
     import pyarrow as pa
 
     rows = [_scanned(raw, columns) for fields in batch.to_pylist() for raw in sources.read(Shard(**fields))]
-    kinds = (("position", pa.int64()), ("digest", pa.uint64()), ("id", pa.uint64()), ("error", pa.string()))
-    return pa.Table.from_pylist(rows, schema=pa.schema(list(kinds)))
+    kinds = (("position", pa.int64()), ("digest", pa.uint64()), ("id", pa.uint64()), ("good", pa.bool_()))
+    return pa.Table.from_pylist(rows, schema=pa.schema([*kinds, ("error", pa.string())]))
 
 
 def _scanned(raw: RawRow, columns: Mapping[str, str]) -> dict[str, Any]:
-    row: dict[str, Any] = {"position": raw.position, "digest": 0, "id": 0, "error": raw.error}
+    row: dict[str, Any] = {"position": raw.position, "digest": 0, "id": 0, "good": False, "error": writable(raw.error)}
     if raw.error:
         return row
     try:
         trace = read_trace(raw.value, columns)
     except MalformedRow as error:
-        return row | {"error": f"{raw.where}: {error}"}
-    return row | {"digest": int(digest(trace)[:16], 16), "id": _hash(trace.id)}
+        return row | {"error": writable(f"{raw.where}: {error}")}
+    return row | {"digest": int(digest(trace)[:16], 16), "id": _hash(trace.id), "good": _looks_good(trace)}
+
+
+def _looks_good(trace: Trace) -> bool:
+    given = answers.last_boxed(trace.response) or answers.last_boxed(trace.reasoning) or ""
+    return trace.closed and bool(given) and answers.normalise(given) == answers.normalise(trace.answer)
 
 
 def _hash(text: str) -> int:

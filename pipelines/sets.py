@@ -15,7 +15,7 @@ from typing import Any
 from pipelines.record.rows import Recorded
 from pipelines.record.store import Store
 from sprint.card import Instruction, Method, ModelCard
-from sprint.curate import Curated
+from sprint.curated import Curated
 from sprint.render import Layout, Prompter, training_example
 from sprint.tokenizer import ByteTokenizer, Tokenizer
 

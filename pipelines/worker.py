@@ -42,24 +42,24 @@ class Job:
 
     skip        positions that are done already
     duplicates  position of a row that repeats an earlier one -> where that one stands
-    copies      position of a row whose id is taken -> the how-manieth with that id it is
+    copies      positions of rows whose id is taken by another, different row
     replies     parts that hold replies to its traces, for annotators that replay them
     """
 
     shard: Shard
     skip: frozenset[int] = frozenset()
     duplicates: Mapping[int, str] = field(default_factory=dict)
-    copies: Mapping[int, int] = field(default_factory=dict)
+    copies: frozenset[int] = frozenset()
     replies: tuple[str, ...] = ()
 
     def dumps(self) -> str:
-        pairs = {"duplicates": list(self.duplicates.items()), "copies": list(self.copies.items())}
+        pairs = {"duplicates": list(self.duplicates.items()), "copies": sorted(self.copies)}
         return json.dumps(pairs | {"shard": asdict(self.shard), "skip": sorted(self.skip), "replies": self.replies})
 
     @staticmethod
     def loads(text: str) -> Job:
         values = json.loads(text)
-        duplicates, copies = (dict(values[name]) for name in ("duplicates", "copies"))
+        duplicates, copies = dict(values["duplicates"]), frozenset(values["copies"])
         skip, replies = frozenset(values["skip"]), tuple(values["replies"])
         return Job(Shard(**values["shard"]), skip, duplicates, copies, replies)
 
@@ -109,7 +109,7 @@ class Worker:
         row = curate.prepare(raw.value, self.settings.options, self.settings.contamination)
         if isinstance(row, Curated) and row.reason is DropReason.MALFORMED_ROW:
             row = replace(row, detail=f"{raw.where}: {row.detail}")
-        return _renamed(row, job.copies.get(raw.position))
+        return _renamed(row) if raw.position in job.copies else row
 
     def by_rules(self, raw: RawRow, row: Prepared | Curated) -> Recorded:
         """The record of a row, annotated by rules."""
@@ -151,13 +151,11 @@ class Worker:
         return dialogue.converse(prepared.trace.question, prepared.lines, self.settings.dialogue)
 
 
-def _renamed(row: Prepared | Curated, copy: int | None) -> Prepared | Curated:
-    """The row under an id of its own, where an earlier one has its id."""
-    if copy is None:
-        return row
+def _renamed(row: Prepared | Curated) -> Prepared | Curated:
+    """The row under an id of its own, made of what it says, where another row has its id."""
     if isinstance(row, Prepared):
-        return replace(row, trace=replace(row.trace, id=f"{row.trace.id}~{copy}"))
-    return replace(row, id=f"{row.id}~{copy}")
+        return replace(row, trace=replace(row.trace, id=f"{row.trace.id}~{digest(row.trace)[:8]}"))
+    return replace(row, id=f"{row.id}~{row.digest[:8]}")
 
 
 def _jobs(batch: Any) -> list[Job]:

@@ -155,9 +155,9 @@ def agreement(
         roles=_confusion(*(_roles(annotation, len(trace_lines)) for annotation in pair)),
         edges=_edge_matches(first, second, [_edges(annotation.parents) for annotation in pair]),
         ancestors=_edge_matches(first, second, [_edges(dag.ancestors(annotation.parents)) for annotation in pair]),
-        num_steps=_difference(*map(len, packed)),
-        num_rounds=_difference(*num_rounds),
-        ratio=_difference(*map(rounds.ratio, packed)),
+        num_steps=difference(*map(len, packed)),
+        num_rounds=difference(*num_rounds),
+        ratio=difference(*map(rounds.ratio, packed)),
     )
 
 
@@ -170,7 +170,7 @@ def _matches(first: set[Any], second: set[Any]) -> Matches:
     return Matches(len(first & second), len(first), len(second))
 
 
-def _difference(first: float, second: float) -> Difference:
+def difference(first: float, second: float) -> Difference:
     return Difference(first, second, abs(first - second), int(first == second))
 
 

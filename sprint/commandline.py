@@ -22,6 +22,7 @@ from pydantic.fields import FieldInfo
 
 from sprint.config import load_config
 from sprint.errors import ConfigError, SprintError
+from sprint.printable import printable
 
 EXIT_MISTAKE, EXIT_INTERRUPTED = 2, 130
 _LISTS = (list, tuple)
@@ -66,7 +67,7 @@ def execute(program: str, about: str, commands: Mapping[str, Command], given: Se
 
 
 def _mistake(sentence: str) -> int:
-    print(f"error: {sentence}", file=sys.stderr)
+    print(f"error: {printable(sentence)}", file=sys.stderr)  # it may quote data
     return EXIT_MISTAKE
 
 
@@ -200,7 +201,7 @@ def _help(model: type[BaseModel], name: str) -> str:
     if isinstance(default, tuple):
         default = " ".join(map(str, default))
     if isinstance(shape := _shape(field), type) and issubclass(shape, BaseModel):
-        words = f"{words}; keys: {', '.join(shape.model_fields)}"
+        words = f"{words}; give once for each; keys: {', '.join(shape.model_fields)}"
     shown = f" (default: {default.value if isinstance(default, Enum) else default})" if known else ""
     return (words + shown).strip()
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
 MIN_WORDS = 5
+_MOSTLY = 0.8  # share of its runs that the shorter of two tellings of a problem has in common with the other
 _FIGURE = re.compile(r"\[asy\].*?(?:\[/asy\]|\Z)", re.S)  # drawing code is much alike in different problems
 _TYPOGRAPHY = re.compile(
     r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|q?quad|text(?:bf|it|rm|sf)?|mathrm|mathbf|mbox|emph)(?![a-z])"
@@ -39,20 +41,22 @@ class Contamination:
         """The index of problems given as (name, text), where a name tells a person which problem it is.
 
         A run that stands in several different problems is a turn of phrase ("where m and n are relatively prime
-        positive integers…") and says nothing, so it is left out.
+        positive integers…") and says nothing, so it is left out. Where almost all of a
+        problem stands in another, the two are one, told twice: sets repeat one another's in words of their own.
         """
         names: list[str] = []
         owners: dict[int, int] = {}
-        problems: list[int] = []  # for each name, the digest of the whole problem: sets repeat one another's
         common: set[int] = set()
+        sizes: list[int] = []
         for number, (name, text) in enumerate(named_texts):
-            words = _words(text)
             names.append(name)
-            problems.append(_digest(words))
-            for run in _runs(words, n):
-                owner = owners.setdefault(run, number)
-                if problems[owner] != problems[number]:
-                    common.add(run)
+            runs = dict.fromkeys(_runs(_words(text), n))
+            shared = Counter(owners[run] for run in runs if run in owners)
+            sizes.append(len(runs))
+            same = {owner for owner, count in shared.items() if count > _MOSTLY * min(sizes[owner], len(runs))}
+            common |= {run for run in runs if run in owners and owners[run] not in same}
+            for run in runs:
+                owners.setdefault(run, number)
         return cls(n, tuple(names), {run: owner for run, owner in owners.items() if run not in common})
 
     def find(self, question: str) -> str:

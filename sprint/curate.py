@@ -39,7 +39,9 @@ __all__ = [
 
 Leaks = tuple[leaks.Leak, ...]
 
-_HEADING = re.compile(r"\s*(?:\*\*|#+ *)?final answer(?:\*\*)?:?(?:\*\*)?:?\s*", re.I)
+_HEADING = re.compile(r"(?:\*\*|#+ *)?final answer(?:\*\*)?:?(?:\*\*)?:?", re.I)
+# In front of a sentence, only what is marked as a heading is one: "The final answer is 4." is a sentence.
+_LEADING_HEADING = re.compile(r"(?:\*\* *final answer *:? *\*\* *:?|#+ *final answer *:?|final answer *:)\s*", re.I)
 
 
 class _Dropped(Exception):
@@ -209,9 +211,10 @@ def _verdict(row: Curated, left: Leaks, length: int, options: CurationOptions) -
 def final_answer(trace: Trace) -> str:
     """The sentence that gives the answer: the response's, or the reasoning's, or one made from the gold answer."""
     for text in (trace.response, trace.reasoning):
-        sentence = _HEADING.sub("", answers.final_sentence(text), count=1).strip()
-        if sentence:
-            return sentence
+        sentence = answers.final_sentence(text).strip()
+        heading = _LEADING_HEADING.match(sentence)
+        if answer := sentence[heading.end() if heading else 0 :].strip():
+            return answer
     return f"The final answer is {answers.boxed(trace.answer)}."
 
 
@@ -222,4 +225,4 @@ def body_of(trace: Trace) -> str:
         return trace.reasoning
     body = trace.reasoning.removesuffix(sentence).rstrip()
     head, _, last = body.rpartition("\n")
-    return head.rstrip() if _HEADING.fullmatch(last) else body
+    return head.rstrip() if _HEADING.fullmatch(last.strip()) else body

@@ -24,6 +24,7 @@ Conversation = Generator[Request, Reply, Annotation]
 T = TypeVar("T")
 
 _CHARACTERS_PER_TOKEN = 3  # of mathematical prose; only sizes the room for a reply
+_MOST_CHARACTERS_PER_TOKEN = 20  # no reply within its limit has more; what has is not read
 _REPAIRS = {Purpose.STEPS: Purpose.STEPS_REPAIR, Purpose.PARENTS: Purpose.PARENTS_REPAIR}
 
 
@@ -113,13 +114,13 @@ class _Ask:
     def __call__(self, first: Request, read: Callable[[str], T]) -> Generator[Request, Reply, T]:
         reply = yield first
         try:
-            return _read(reply, read)
+            return _read(first, reply, read)
         except ReplyError as error:
             if not self.options.repair:
                 raise UnusableAnnotation(str(error), error.reason) from None
             again = self._repair(first, reply, str(error))
         try:
-            return _read((yield again), read)
+            return _read(again, (yield again), read)
         except ReplyError as error:
             raise UnusableAnnotation(f"after a repair: {error}", error.reason) from None
 
@@ -131,9 +132,12 @@ class _Ask:
         return self.request(_REPAIRS[first.purpose], chat, doubled=reply.truncated)
 
 
-def _read(reply: Reply, read: Callable[[str], T]) -> T:
+def _read(request: Request, reply: Reply, read: Callable[[str], T]) -> T:
     if reply.truncated:
         raise ReplyError("the reply was cut off at its token limit.", DropReason.UNPARSED_STEPS)
+    if len(reply.text) > _MOST_CHARACTERS_PER_TOKEN * request.max_tokens:
+        fault = f"the reply has {len(reply.text)} characters, too many for {request.max_tokens} tokens."
+        raise ReplyError(fault, DropReason.UNPARSED_STEPS)
     return read(reply.text)
 
 
@@ -220,3 +224,10 @@ def _state(step: Callable[[], Request], exchanges: tuple[Exchange, ...], usage: 
         return Annotated(ended.value, exchanges, usage)
     except UnusableAnnotation as error:
         return Unusable(error.reason, str(error), exchanges, usage)
+    except Exception as error:  # a reply that breaks its reader costs its own trace, and what it cost is still counted
+        return Unusable(DropReason.ANNOTATION_FAILED, failure(error), exchanges, usage)
+
+
+def failure(error: Exception) -> str:
+    """An unexpected error as the detail of a trace that it spoilt."""
+    return f"{type(error).__name__}: {error}"

@@ -50,6 +50,7 @@ def _settings(num_cpus: int | None) -> dict[str, Any]:
     if address := os.environ.get("RAY_ADDRESS"):
         return {"address": address}
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # nobody else can reach it, and the token file is shared
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its errors are written to files; a warning is no error
     return {
         "address": "local",
         "num_cpus": num_cpus,

@@ -17,11 +17,8 @@ _JSON_START = re.compile(
     r"(?:^[ \t]*|=\s*)(?:\{(?=\s*[\"'\d}#])|\[(?=\s*[\"'\[{\]]))|\{(?=\s*[\"'](?:steps|parents)[\"'])", re.M
 )
 _ASSIGNED = re.compile(r"\bparent\w*\s*=\s*(?=\{)", re.I)
-_COMMENT = re.compile(r"#[^\n\"']*$", re.M)
 _BARE_KEY = re.compile(r"([{,]\s*)(\d+)(\s*:)")
 _TRAILING_COMMA = re.compile(r",(\s*[\]}])")
-
-
 _EMPHASIS = re.compile(r"\*\*|__|`")
 _REMARK = re.compile(r"\([^()]*\)")
 _SHOWN = 60  # characters quoted back
@@ -91,7 +88,17 @@ def _spellings(text: str) -> Iterator[str]:
     """The text as it is, and as it reads when Python's liberties are taken out of it."""
     yield text
     plain = text if '"' in text else text.replace("'", '"')
-    yield _TRAILING_COMMA.sub(r"\1", _BARE_KEY.sub(r'\1"\2"\3', _COMMENT.sub("", plain)))
+    yield _TRAILING_COMMA.sub(r"\1", _BARE_KEY.sub(r'\1"\2"\3', _without_comments(plain)))
+
+
+def _without_comments(text: str) -> str:
+    """The text without what follows a `#` that stands behind the last quotation mark of its line."""
+    return "\n".join(map(_without_comment, text.split("\n")))
+
+
+def _without_comment(line: str) -> str:
+    at = line.find("#", max(line.rfind('"'), line.rfind("'")) + 1)
+    return line if at < 0 else line[:at]
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

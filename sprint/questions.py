@@ -85,8 +85,9 @@ def ask_shorter(chat: Sequence[Message], reply: str) -> tuple[Message, ...]:
 
 def spelled(lines: Sequence[int]) -> str:
     """Line numbers in words: `lines 3-5, 9`."""
-    starts = [line for line in lines if line - 1 not in set(lines)]
-    ends = [line for line in lines if line + 1 not in set(lines)]
+    known = frozenset(lines)
+    starts = [line for line in lines if line - 1 not in known]
+    ends = [line for line in lines if line + 1 not in known]
     spans = (f"{a}" if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))
     return f"line{'s' * (len(lines) > 1)} {', '.join(spans)}"
 

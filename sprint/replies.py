@@ -10,6 +10,7 @@ nothing of prompts, and of a trace only how many lines it has.
 from __future__ import annotations
 
 import json
+from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -146,7 +147,7 @@ def _repeated(drafts: Sequence[Draft]) -> Iterator[str]:
 
 def _range_faults(drafts: Sequence[Draft], ends: list[int], num_lines: int) -> Iterator[str]:
     """What is wrong with the ranges, one sentence for each."""
-    taken: dict[int, int] = {}  # line -> the step that named it first
+    taken: list[tuple[int, int, int]] = []  # last line, first line and step of each range, in order: they are disjoint
     for number, (draft, ends_of) in enumerate(_by_step(drafts, ends), 1):
         if not draft.parts:
             yield f"step {number} names no lines"
@@ -155,7 +156,7 @@ def _range_faults(drafts: Sequence[Draft], ends: list[int], num_lines: int) -> I
             if fault:
                 yield f"step {number}, {part.name}: {fault}"
             else:
-                taken |= dict.fromkeys(range(part.first, last + 1), number)
+                insort(taken, (last, part.first, number))
 
 
 def _range_fault(part: Part, last: int, num_lines: int) -> str:
@@ -170,9 +171,13 @@ def _range_fault(part: Part, last: int, num_lines: int) -> str:
     return ""
 
 
-def _taken_fault(first: int, last: int, taken: dict[int, int]) -> str:
-    twice = next((line for line in range(first, last + 1) if line in taken), None)
-    return "" if twice is None else f"line {twice} stands in step {taken[twice]} already, expected each line once"
+def _taken_fault(first: int, last: int, taken: Sequence[tuple[int, int, int]]) -> str:
+    """Whether a range shares a line with an earlier one, of which the nearest that does not end before it will tell."""
+    at = bisect_left(taken, (first,))
+    if at == len(taken) or taken[at][1] > last:
+        return ""
+    _, begins, step = taken[at]
+    return f"line {max(first, begins)} stands in step {step} already, expected each line once"
 
 
 # --- parents ---------------------------------------------------------------------------------------------------------

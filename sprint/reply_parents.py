@@ -14,8 +14,9 @@ from sprint.model_text import Unreadable, json_in, quoted, without_emphasis, wit
 Given = list[tuple[int, tuple[int, ...]]]
 
 _NEXT_ENTRY = re.compile(r"\n|;(?=\s*(?:step\s*)?\d+\s*[:<←])", re.I)
+# The possessive `*+` never gives back: of two runs of white space with nothing between them, either could have each.
 _ENTRY = re.compile(
-    r"[\s>|•·*+-]*(?:step|node|component)?\s*#?(\d{1,9})(?!\d)[\s\"']*"
+    r"[\s>|•·*+-]*+(?:step|node|component)?\s*+#?(\d{1,9})(?!\d)[\s\"']*+"
     r"(?::|<-+|←|\bdepends on\b|\bneeds\b)\s*(.*)",
     re.I,
 )
@@ -23,7 +24,7 @@ _NUMBER = re.compile(r"(?<!\d)\d{1,9}(?!\d)")
 _ALLOWED = re.compile(
     rf"^[-–—∅]+$|{_NUMBER.pattern}|\b(?:steps?|nodes?|and|none|nothing|n/a|null|no parents?)\b|[][(){{}}\s,&#;]", re.I
 )
-_STEP_NUMBER = re.compile(r"\s*(?:steps?|nodes?|components?)?\s*#?(\d{1,9})\s*", re.I)
+_STEP_NUMBER = re.compile(r"\s*+(?:steps?|nodes?|components?)?\s*+#?(\d{1,9})\s*", re.I)
 
 
 def read_parents(text: str) -> Given:

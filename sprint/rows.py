@@ -40,7 +40,10 @@ _EXACT = 2**53  # whole numbers up to this one survive being stored as a float
 
 
 class MalformedRow(InputError):
-    """A row that holds no trace: a column is missing or of the wrong type."""
+    """A row that holds no trace: a column is missing or of the wrong type. The message may quote it, writable."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(writable(message))
 
 
 # --- several traces in one row ---------------------------------------------------------------------------------------

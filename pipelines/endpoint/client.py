@@ -15,8 +15,10 @@ from dataclasses import replace
 from typing import Any
 
 from pipelines.endpoint.config import EndpointConfig
+from pipelines.endpoint.limit import limited_client
 from pipelines.endpoint.pace import Pacer, Slot
 from pipelines.endpoint.wire import (
+    MOST_BODY_BYTES,
     Dialect,
     FailedAttempt,
     Failure,
@@ -168,8 +170,9 @@ class Endpoint:
         import openai
 
         if self._client is None:
-            key, url = self._key or "none", self.config.base_url
-            self._client = openai.AsyncOpenAI(api_key=key, base_url=url, max_retries=0, timeout=None)
+            told = {"api_key": self._key or "none", "base_url": self.config.base_url}
+            http = limited_client(MOST_BODY_BYTES)
+            self._client = openai.AsyncOpenAI(**told, max_retries=0, timeout=None, http_client=http)
         return self._client
 
     def _headers(self) -> dict[str, Any]:

@@ -14,6 +14,11 @@ from sprint.config import StrictModel
 
 HIDDEN = "(hidden)"
 OWN_FIELDS = ("model", "messages", "stream", "n", "response_format", "max_tokens", "max_completion_tokens")
+SECRET_WORDS = frozenset(
+    "token key apikey secret secrets password passwd passphrase pwd credential credentials authorization auth bearer "
+    "cookie".split()
+)
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 SECRET_HEADERS = ("authorization", "proxy-authorization", "api-key", "x-api-key", "cookie")
 
 
@@ -37,13 +42,16 @@ def _no_key(value: str) -> str:
     return value
 
 
-def _mask_login(value: Any) -> Any:
-    return HIDDEN if isinstance(value, str) and "@" in value.partition("://")[2].split("/")[0] else value
+def _mask_secrets(value: Any) -> Any:
+    """An address with a login, a query or a fragment is not repeated: any of them may hold a key."""
+    if not isinstance(value, str):
+        return value
+    return HIDDEN if "@" in value.partition("://")[2].split("/")[0] or "?" in value or "#" in value else value
 
 
 def _web_address(value: str) -> str:
     if value == HIDDEN:
-        raise ValueError("expected no user name or password in it: the key comes from the variable `api_key_env` names")
+        raise ValueError("expected no user name or password and no query in it: the key comes from the variable `api_key_env` names")
     try:
         parts = urlsplit(value)
         good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -67,17 +75,34 @@ def _no_secrets(headers: dict[str, str]) -> dict[str, str]:
     return headers
 
 
+def masked(values: Any, *, secret: bool = False) -> Any:
+    """JSON values as they may be shown and kept: texts under a name like `hf_token` or `apiKey` are hidden.
+
+    Numbers stay whatever their name, so that `max_tokens` does. `secret`: the values stand under such a name.
+    """
+    if isinstance(values, dict):
+        return {name: masked(value, secret=secret or _is_secret(str(name))) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [masked(value, secret=secret) for value in values]
+    return HIDDEN if secret and isinstance(values, str) else values
+
+
+def _is_secret(name: str) -> bool:
+    """Whether one of the words of a name, in any way of writing them, says that a secret follows."""
+    return any(word.lower() in SECRET_WORDS for word in _WORD.findall(name))
+
+
 class EndpointConfig(StrictModel):
     """An OpenAI-compatible chat endpoint and how hard it may be driven. Limits per minute hold for the whole run."""
 
-    base_url: Annotated[str, AfterValidator(_web_address), BeforeValidator(_mask_login)] = Field(
+    base_url: Annotated[str, AfterValidator(_web_address), BeforeValidator(_mask_secrets)] = Field(
         "https://api.openai.com/v1", description="where /chat/completions lies; usually ends in /v1"
     )
     model: str = Field(min_length=1, description="name of the model, as the endpoint lists it")
     api_key_env: Annotated[str, AfterValidator(_no_key), BeforeValidator(_mask)] = Field(
         "OPENAI_API_KEY", description="NAME of the environment variable that holds the key; unset: no key is sent"
     )
-    concurrency: int = Field(32, ge=1, le=1000, description="requests in flight at once, for each process that asks")
+    concurrency: int = Field(32, ge=1, le=1000, description="requests in flight at once, in all processes together")
     timeout_s: float = Field(120.0, gt=0, description="longest wait for one whole reply, long thoughts included")
     max_attempts: int = Field(6, ge=1, description="how often one request is made before its row is given up")
     backoff_s: float = Field(1.0, ge=0, description="most seconds before the second attempt; doubles with each more")

@@ -15,12 +15,15 @@ from typing import Any
 
 from pipelines.endpoint.config import EndpointConfig, Structured
 from sprint.requests import AnnotationUsage, Reply, Request
+from sprint.rows import writable
 
 CHARS_PER_TOKEN = 3  # of mathematical English; only a first guess for the rate limit, corrected by every reply
 SCHEMA_WORDS = ("response_format", "response format", "json", "schema", "structured", "guided", "grammar")
 OVERFLOW_WORDS = ("context length", "context_length", "context window", "too long", "max_model_len")
 NO_QUOTA = ("insufficient_quota", "exceeded your current quota", "billing_hard_limit")
 LONGEST_WAIT_S = 600.0  # an endpoint that asks for a longer pause has refused
+MOST_BODY_BYTES = 8 << 20  # a hundred times the longest reply that was ever asked for
+MOST_TOKENS = 2**31  # what reports more cannot count
 
 ONE_FAILURE = AnnotationUsage(num_failures=1)
 
@@ -103,17 +106,22 @@ def expected_tokens(request: Request) -> int:
 
 
 def read_reply(content: bytes, request: Request) -> Reply | FailedAttempt:
-    """The reply in the body of a 200. Tokens of a body without `usage` count as 0, cached ones as not known."""
+    """The reply in the body of a 200. Tokens of a body without `usage` count as 0, cached ones as not known.
+
+    Whether the reply repaired another is the conversation's business, which counts it.
+    """
+    if len(content) > MOST_BODY_BYTES:
+        return FailedAttempt(Failure.BAD_BODY, f"answered with a body of more than {MOST_BODY_BYTES >> 20} MiB")
     body = _json(content)
     if not isinstance(body, dict):
         words = f"a body that is not a JSON object: {content[:80]!r}" if content.strip() else "an empty body"
         return FailedAttempt(Failure.BAD_BODY, f"answered with {words}")
-    usage = _usage(body, AnnotationUsage(1, int(request.purpose.is_repair), cached_tokens=None))
+    usage = _usage(body, AnnotationUsage(1, cached_tokens=None))
     choice = _first_choice(body)
     message = choice.get("message")
     text = message.get("content") if isinstance(message, dict) else None
     if isinstance(text, str) and text.strip():
-        return Reply(text, choice.get("finish_reason") == "length", usage)
+        return Reply(writable(text), choice.get("finish_reason") == "length", usage)
     return _without_content(body, choice, request)
 
 
@@ -124,7 +132,8 @@ def _without_content(body: Mapping[str, Any], choice: Mapping[str, Any], request
         words = f"spent all {request.max_tokens} tokens before the first word of its reply: allow more, or less thought"
         return FailedAttempt(Failure.SPENT, words, again=False, usage=usage)
     if isinstance(message, dict) and message.get("refusal"):
-        return FailedAttempt(Failure.REFUSED, f"declined: {message['refusal']}", again=False, usage=usage)
+        words = writable(f"declined: {message['refusal']}")
+        return FailedAttempt(Failure.REFUSED, words, again=False, usage=usage)
     if choice:
         return FailedAttempt(Failure.BAD_BODY, "answered without content", usage=usage)
     words = f"answered without choices: {_message(body)}" if "error" in body else "answered without choices"
@@ -163,7 +172,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
             return float(value) / divisor
     try:
         return max(0.0, email.utils.parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time())
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, OverflowError):
         return None
 
 
@@ -171,13 +180,13 @@ def served_models(content: bytes) -> list[str]:
     """The names in the body of GET /models; none where it is not such a list."""
     body = _json(content)
     data = body.get("data") if isinstance(body, dict) else None
-    return sorted(str(model["id"]) for model in data or () if isinstance(model, dict) and "id" in model)
+    return sorted(writable(str(model["id"])) for model in data or () if isinstance(model, dict) and "id" in model)
 
 
 def _json(content: bytes) -> Any:
     try:
         return json.loads(content)
-    except ValueError:  # also what is not UTF-8
+    except (ValueError, RecursionError):  # also what is not UTF-8, or nested without end
         return None
 
 
@@ -194,11 +203,16 @@ def _usage(body: Mapping[str, Any], call: AnnotationUsage) -> AnnotationUsage:
     details = usage.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, dict) else None
     counts = {"prompt_tokens": usage.get("prompt_tokens"), "output_tokens": usage.get("completion_tokens")}
-    known = {name: count for name, count in counts.items() if isinstance(count, int)}
-    return replace(call, cached_tokens=cached if isinstance(cached, int) else None, **known)
+    known = {name: count for name, count in counts.items() if _is_count(count)}
+    return replace(call, cached_tokens=cached if _is_count(cached) else None, **known)
+
+
+def _is_count(value: Any) -> bool:
+    """Whether a value can be a number of tokens: servers report all sorts of things."""
+    return type(value) is int and 0 <= value < MOST_TOKENS
 
 
 def _message(body: Mapping[str, Any]) -> str:
     error = body.get("error", body)
     message = error.get("message") or error.get("detail") if isinstance(error, dict) else error
-    return str(message or json.dumps(error))
+    return writable(str(message or json.dumps(error)))

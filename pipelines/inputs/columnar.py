@@ -72,8 +72,11 @@ def _arrow(file: Any, uri: str) -> tuple[Any, bool]:
 
 
 def _unreadable(uri: str, kind: str, error: Exception) -> InputError:
-    line = (str(error).splitlines() or [""])[0]
-    return InputError(f"{display_name(uri)} is not readable as {kind}: {line}", field="inputs")
+    return InputError(f"{display_name(uri)} is not readable as {kind}: {_first_line(error)}", field="inputs")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0]
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -162,7 +165,7 @@ def _values(batch: Any) -> Iterator[tuple[dict[str, Any], str]]:
         values = batch.to_pylist()
     except troubles as error:
         if batch.num_rows == 1:
-            yield {}, f"cannot be read: {(str(error).splitlines() or [''])[0]}"
+            yield {}, f"cannot be read: {_first_line(error)}"
             return
         for number in range(batch.num_rows):
             yield from _values(batch.slice(number, 1))

@@ -94,12 +94,6 @@ def display_name(text: str) -> str:
     return match[0] + (rest[bucket.rindex("@") + 1 :] if "@" in bucket else rest)
 
 
-def join(base: str, *names: str) -> str:
-    """The address of a file or folder below `base`."""
-    address = parse(base)
-    return str(address.with_path("/".join([address.path.rstrip("/"), *names])))
-
-
 def open_filesystem(text: str) -> tuple[Any, str]:
     """The pyarrow filesystem behind an address, and the path inside it. Raises InputError when there is none.
 
@@ -147,9 +141,14 @@ def is_http(error: Exception) -> bool:
     return type(error).__module__.partition(".")[0] in ("httpx", "httpx2", "huggingface_hub")
 
 
+def one_line(error: Exception) -> str:
+    """What an error says, in one line."""
+    return " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
+
+
 def _sentence(error: Exception) -> str:
-    """What an error says, in one line; some clients write pages."""
-    text = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
+    """The beginning of what an error says; some clients write pages."""
+    text = one_line(error)
     return text if len(text) <= _MAX_ERROR_CHARS else text[:_MAX_ERROR_CHARS] + "…"
 
 

@@ -124,14 +124,14 @@ def _without_caches(filesystem: Any, files: list[Any]) -> list[Any]:
     saved = {
         _folder(file): names
         for file in files
-        if PurePosixPath(file.path).name == _STATE and (names := _listed(filesystem, file)) is not None
+        if _name(file) == _STATE and (names := _listed(filesystem, file)) is not None
     }
     present = {file.path for file in files}
     for folder, names in saved.items():
         for name in names:
             if f"{folder}/{name}" not in present:
                 raise InputError(f"{folder}/{_STATE} lists {name}, which is not there", field="inputs")
-    return [file for file in files if PurePosixPath(file.path).name in saved.get(_folder(file), [_name(file)])]
+    return [file for file in files if _name(file) in saved.get(_folder(file), [_name(file)])]
 
 
 def _folder(file: Any) -> str:

@@ -13,11 +13,11 @@ from typing import Any
 
 from pipelines.inputs import columnar, jsonl, listing
 from pipelines.inputs.filesystems import display_name, open_filesystem, reaching
-from pipelines.inputs.listing import SUFFIXES, Source
+from pipelines.inputs.listing import Source
 from sprint.errors import InputError
-from sprint.rows import MAX_PARTS, MalformedRow, expand
+from sprint.rows import MAX_PARTS, MalformedRow, expand, writable
 
-__all__ = ["SUFFIXES", "RawRow", "Shard", "Source", "find", "read", "shards"]
+__all__ = ["RawRow", "Shard", "Source", "find", "read", "shards"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,8 @@ def read(shard: Shard) -> Iterator[RawRow]:
     """The rows of a shard, in order. Raises InputError when the file is no longer what was cut."""
     kind = "line" if _is_jsonl(shard.uri) else "row"
     for index, (number, value, error) in enumerate(_values(shard), shard.start):
-        yield from _parts(f"{display_name(shard.uri)} {kind} {number}", value, error, index * MAX_PARTS)
+        where = writable(f"{display_name(shard.uri)} {kind} {number}")  # a file's name may hold any bytes
+        yield from _parts(where, value, writable(error), index * MAX_PARTS)
 
 
 def _parts(where: str, value: dict[str, Any], error: str, position: int) -> Iterator[RawRow]:

@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import sprint
-from pipelines.config import CurateConfig
+from pipelines.config import CurateConfig, fingerprint
 from pipelines.inputs.filesystems import display_name
 from pipelines.inputs.sources import Source
 from pipelines.record.store import Store
-from sprint import dialogue
+from sprint import questions
+from sprint.annotate import FOLD_LINES
 from sprint.dialogue import DialogueOptions
 from sprint.errors import InputError
 
 NAME = "manifest.json"
-_ROOT = Path(__file__).resolve().parents[1]
+_ROOT = Path(__file__).resolve().parents[2]  # where the rooms stand
 
 
 class State(StrEnum):
@@ -34,33 +35,36 @@ class State(StrEnum):
     COMPLETE = "complete"
 
 
-def new(config: CurateConfig, inputs: Sequence[Source], told: DialogueOptions) -> dict[str, Any]:
-    """The manifest of a run that starts now."""
-    return {
-        "state": str(State.RUNNING),
-        "hash": config.hash(source.fingerprint for source in inputs),
-        "started": now(),
+def new(
+    config: CurateConfig, inputs: Sequence[Source], evaluation_sets: Sequence[Source], told: DialogueOptions
+) -> dict[str, Any]:
+    """The manifest of a run that starts now. Its hash names the run by everything that decides what comes out."""
+    decides = {
         "settings": config.essence(),
-        "annotator": annotator(config, told),
-        "inputs": [_input(source) for source in inputs],
-        "code": code(),
+        "annotator": _annotator(config, told),
+        "inputs": [_source(source) for source in inputs],
+        "evaluation_sets": [_source(source) for source in evaluation_sets],
     }
+    about = {"state": str(State.RUNNING), "hash": fingerprint(decides), "started": now()}
+    asked = {"base_url": config.endpoint.base_url} if config.endpoint else {}  # one model may move
+    return about | decides | asked | {"code": _code()}
 
 
-def _input(source: Source) -> dict[str, Any]:
+def _source(source: Source) -> dict[str, Any]:
     return {"uri": display_name(source.uri), "bytes": source.size, "fingerprint": source.fingerprint}
 
 
-def annotator(config: CurateConfig, told: DialogueOptions) -> dict[str, Any]:
+def _annotator(config: CurateConfig, told: DialogueOptions) -> dict[str, Any]:
     """Who annotates, with what prompts and how asked."""
     about: dict[str, Any] = {"name": config.annotator}
     if config.endpoint:
-        about |= {"model": config.endpoint.model, "base_url": config.endpoint.base_url}
+        about |= {"model": config.endpoint.model}
     if config.engine:
         about |= {"model": config.engine.model}
     if config.recorded:
-        about |= {"replies_of": config.recorded}
-    return about | ({"prompts": dialogue.prompts_hash(), "dialogue": asdict(told)} if config.uses_model else {})
+        of = Store(config.recorded)
+        about |= {"replies_of": of.name, "replies_hash": load(of)["hash"]}
+    return about | ({"prompts": questions.prompts_hash(), "dialogue": asdict(told)} if config.uses_model else {})
 
 
 def dialogue_of(store: Store) -> DialogueOptions:
@@ -71,7 +75,7 @@ def dialogue_of(store: Store) -> DialogueOptions:
     return DialogueOptions(**found)
 
 
-def code() -> dict[str, str]:
+def _code() -> dict[str, str]:
     """Version, commit where there is one, and a hash of the sources that curate."""
     files = sorted(path for room in ("sprint", "pipelines") for path in (_ROOT / room).rglob("*.py"))
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
@@ -99,6 +103,11 @@ def load(store: Store) -> dict[str, Any]:
     return store.read_json(NAME)
 
 
+def load_if_any(store: Store) -> dict[str, Any]:
+    """The manifest in a folder, or an empty one."""
+    return store.read_json(NAME) if store.exists(NAME) else {}
+
+
 def check_same(found: Mapping[str, Any], wanted: Mapping[str, Any], place: str) -> None:
     """Raises InputError when a run cannot be gone on with, since something that decides its output has changed."""
     if found["hash"] == wanted["hash"]:
@@ -109,4 +118,37 @@ def check_same(found: Mapping[str, Any], wanted: Mapping[str, Any], place: str) 
             raise InputError(
                 f"{place} was started with {name} {before!r}, not {after!r}: it cannot be resumed", field=name
             )
-    raise InputError(f"the inputs have changed since {place} was started: it cannot be resumed", field="inputs")
+    for name, what in (
+        ("inputs", "inputs"),
+        ("evaluation_sets", "evaluation sets"),
+        ("annotator", "annotator's prompts"),
+    ):
+        if found.get(name) != wanted.get(name):
+            raise InputError(f"the {what} have changed since {place} was started: it cannot be resumed", field=name)
+    raise InputError(f"{place} was started by a version that cannot be gone on with")
+
+
+def with_code(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest with the code that goes on with the run; what it was begun with is kept as `earlier_code`."""
+    code = _code()
+    if found["code"] == code:
+        return dict(found)
+    return dict(found) | {"code": code, "earlier_code": [*found.get("earlier_code", []), found["code"]]}
+
+
+# --- what a manifest says, also one that an older version wrote -------------------------------------------------------
+
+
+def fold_lines(manifest: Mapping[str, Any]) -> int:
+    """The folding that the run was packed with."""
+    settings = manifest.get("settings")
+    found = settings.get("fold_lines") if isinstance(settings, Mapping) else None
+    return found if isinstance(found, int) else FOLD_LINES
+
+
+def annotator(manifest: Mapping[str, Any]) -> str:
+    """Who annotated, in a few words; empty where the manifest does not say."""
+    about = manifest.get("annotator")
+    if not isinstance(about, Mapping):
+        return ""
+    return " ".join(str(about[name]) for name in ("name", "model") if about.get(name))

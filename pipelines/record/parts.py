@@ -1,21 +1,66 @@
-"""Reads the record of a run back: its parts one after the other, in bounded memory, and single rows out of them.
+"""Reads the record of a run back, in bounded memory: in input order, part by part, or one row.
 
-Parts come in any order; `position` says where a row stood. Knows files and columns, not what is looked for.
+The parts are those that `pipelines.record.checkpoint` wrote, with rows in any order; `position` says where a row stood.
+Knows files and columns, not what is looked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import heapq
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pipelines.record import rows as record
 from pipelines.record.rows import Recorded
 from pipelines.record.store import Store
-from sprint.annotate import FOLD_LINES
 from sprint.errors import InputError
 
-MANIFEST = "manifest.json"
+
+def names(store: Store, folder: str = record.FOLDER) -> list[str]:
+    """The names of the parts, in the order of writing."""
+    return store.names(folder, ".parquet")
+
+
+# --- in input order --------------------------------------------------------------------------------------------------
+
+
+def in_order(store: Store) -> Iterator[Recorded]:
+    """Every row of the record once, in input order.
+
+    Only parts whose rows interleave are open at once, so memory does not grow with the record.
+    """
+    waiting = sorted(((_first(store, name), name) for name in names(store)), reverse=True)
+    heap: list[tuple[int, int, dict[str, Any], Iterator[dict[str, Any]]]] = []
+    while waiting or heap:
+        while waiting and (not heap or waiting[-1][0] <= heap[0][0]):
+            _push(heap, len(waiting), _values(store, waiting.pop()[1]))
+        if not heap:
+            continue
+        _, number, values, others = heapq.heappop(heap)
+        yield record.from_values(values)
+        _push(heap, number, others)
+
+
+def _push(heap: list[Any], number: int, values: Iterator[dict[str, Any]]) -> None:
+    first = next(values, None)
+    if first is not None:
+        heapq.heappush(heap, (first["position"], number, first, values))
+
+
+def _first(store: Store, name: str) -> int:
+    """The lowest position of a part, which is its first."""
+    group = store.open_parquet(name).read_row_group(0, columns=["position"])
+    return int(group.column("position")[0].as_py()) if len(group) else 0
+
+
+def _values(store: Store, name: str) -> Iterator[dict[str, Any]]:
+    part = store.open_parquet(name)
+    for group in range(part.num_row_groups):
+        yield from part.read_row_group(group).to_pylist()
+
+
+# --- where rows lie --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +72,12 @@ class Place:
     row: int
 
 
-def names(store: Store) -> list[str]:
-    """The parts of a run. Raises InputError when there is none."""
-    found = store.names(record.FOLDER, ".parquet") if store.exists(record.FOLDER) else []
+def rows(store: Store, columns: Sequence[str]) -> Iterator[tuple[Place, dict[str, Any]]]:
+    """Some columns of every row, with where it lies. Raises InputError where there is no record."""
+    found = names(store)
     if not found:
         raise InputError(f"{store.place} is no curation run: it holds no {record.FOLDER}/*.parquet", field="run")
-    return found
-
-
-def rows(store: Store, columns: Sequence[str]) -> Iterator[tuple[Place, dict[str, Any]]]:
-    """Some columns of every row, with where it lies."""
-    for name in names(store):
+    for name in found:
         part = store.open_parquet(name)
         for group in range(part.num_row_groups):
             for row, values in enumerate(part.read_row_group(group, columns=list(columns)).to_pylist()):
@@ -48,23 +88,3 @@ def recorded(store: Store, place: Place) -> Recorded:
     """The whole row at `place`."""
     table = store.open_parquet(place.part).read_row_group(place.group)
     return record.from_values(table.slice(place.row, 1).to_pylist()[0])
-
-
-def manifest(store: Store) -> dict[str, Any]:
-    """The run's manifest; empty where the run is not finished."""
-    return store.read_json(MANIFEST) if store.exists(MANIFEST) else {}
-
-
-def fold_lines(manifest: Mapping[str, Any]) -> int:
-    """The folding that the run was packed with."""
-    settings = manifest.get("settings")
-    found = settings.get("fold_lines") if isinstance(settings, Mapping) else None
-    return found if isinstance(found, int) else FOLD_LINES
-
-
-def annotator(manifest: Mapping[str, Any]) -> str:
-    """Who annotated, in a few words; empty where the manifest does not say."""
-    about = manifest.get("annotator")
-    if not isinstance(about, Mapping):
-        return ""
-    return " ".join(str(about[name]) for name in ("name", "model") if about.get(name))

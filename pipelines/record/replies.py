@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.record import checkpoint
+from pipelines.record import parts
 from pipelines.record import rows as record
 from pipelines.record.store import Store
+from sprint.dialogue import replies_of
 from sprint.requests import AnnotationUsage, Reply, Request, RequestFailed
 
 FOLDER = "replies"
@@ -71,7 +72,7 @@ class Index:
     """Which parts of a store hold replies to which traces. Keeps 12 bytes a reply."""
 
     def __init__(self, store: Store) -> None:
-        self._names = [*store.names(FOLDER, ".parquet"), *checkpoint.parts(store)]
+        self._names = [*parts.names(store, FOLDER), *parts.names(store)]
         digests = [_digests(store, name) for name in self._names]
         sizes = [len(found) for found in digests]
         order_of = np.concatenate([np.empty(0, np.uint64), *digests])
@@ -112,19 +113,13 @@ def _replies(store: Store, name: str, digests: Sequence[str]) -> Iterator[tuple[
     chosen = table.filter(pc.is_in(table.column("digest"), pa.array(digests, pa.string())))
     for values in chosen.to_pylist():
         if is_record:
-            yield from _exchanged(values["exchanges"])
+            yield from replies_of(record.exchanges_of(values["exchanges"])).items()
         else:
             yield values["key"], _kept(values)
 
 
-def _exchanged(text: str) -> Iterator[tuple[str, Reply]]:
-    """Replies of an earlier run. They were paid for then, so replaying them costs nothing."""
-    for exchange in record.exchanges_of(text):
-        yield exchange.key, Reply(exchange.text, exchange.truncated, AnnotationUsage())
-
-
 def _kept(values: Mapping[str, Any]) -> Reply | RequestFailed:
-    usage = AnnotationUsage(*(values[field.name] for field in fields(AnnotationUsage)))
+    usage = record.usage_of(values)
     if values["error"]:
         return RequestFailed(values["error"], usage)
     return Reply(values["text"], values["truncated"], usage)
@@ -134,7 +129,7 @@ def forget_failed(store: Store) -> None:
     """Drops kept failures, so that those requests are made again."""
     import pyarrow.compute as pc
 
-    for name in store.names(FOLDER, ".parquet"):
+    for name in parts.names(store, FOLDER):
         table = store.open_parquet(name).read()
         good = pc.equal(table.column("error"), "")
         if not pc.all(good).as_py():

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from sprint.curate import Curated
+from sprint.curated import Curated
 from sprint.requests import AnnotationUsage, Exchange, Purpose
 from sprint.types import DropReason
 
@@ -55,10 +55,9 @@ def to_table(rows: Iterable[Recorded]) -> Any:
 
 def from_values(values: Mapping[str, Any]) -> Recorded:
     """One row of such a table, read back."""
-    usage = AnnotationUsage(*(values[field.name] for field in fields(AnnotationUsage)))
     own = {field.name: values[field.name] for field in fields(Curated) if field.name != "usage"}
     reason = DropReason(values["reason"]) if values["reason"] else None
-    row = Curated(**own | {"reason": reason, "usage": usage})
+    row = Curated(**own | {"reason": reason, "usage": usage_of(values)})
     return Recorded(row, values["position"], values["where"], exchanges_of(values["exchanges"]), values["cost"])
 
 
@@ -68,6 +67,11 @@ def _values(recorded: Recorded) -> dict[str, Any]:
     exchanges = json.dumps([asdict(exchange) for exchange in recorded.exchanges], ensure_ascii=False)
     place = {"position": recorded.position, "where": recorded.where, "cost": recorded.cost}
     return own | asdict(row.usage) | place | {"exchanges": exchanges if recorded.exchanges else ""}
+
+
+def usage_of(values: Mapping[str, Any]) -> AnnotationUsage:
+    """What stands in the columns of the usage."""
+    return AnnotationUsage(*(values[field.name] for field in fields(AnnotationUsage)))
 
 
 def exchanges_of(text: str) -> tuple[Exchange, ...]:

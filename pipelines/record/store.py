@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from pipelines.inputs.filesystems import display_name, open_filesystem
+from pipelines.inputs.filesystems import display_name, one_line, open_filesystem
 from sprint.errors import InputError
 
 
@@ -29,11 +29,6 @@ class Store:
     def path(self, name: str = "") -> str:
         """Where a file stands inside the filesystem."""
         return f"{self._root}/{name}" if name else self._root
-
-    @property
-    def filesystem(self) -> Any:
-        """The `pyarrow.fs.FileSystem`."""
-        return self._files
 
     @property
     def is_local(self) -> bool:
@@ -56,7 +51,7 @@ class Store:
             if draft != path:
                 self._files.move(draft, path)
         except OSError as error:
-            raise InputError(f"{self.name}/{name} cannot be written: {_reason(error)}", field="out") from error
+            raise InputError(f"{self.name}/{name} cannot be written: {one_line(error)}", field="out") from error
 
     def read(self, name: str) -> bytes:
         """A file's content. Raises InputError when it cannot be read."""
@@ -64,7 +59,7 @@ class Store:
             with self._files.open_input_stream(self.path(name)) as file:
                 return bytes(file.read())
         except OSError as error:
-            raise InputError(f"{self.name}/{name} cannot be read: {_reason(error)}") from error
+            raise InputError(f"{self.name}/{name} cannot be read: {one_line(error)}") from error
 
     def write_json(self, name: str, value: object) -> None:
         self.write(name, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
@@ -96,7 +91,7 @@ class Store:
         try:
             return pq.ParquetFile(self._files.open_input_file(self.path(name)))
         except (OSError, pa.ArrowInvalid) as error:
-            raise InputError(f"{self.name}/{name} is not readable as Parquet: {_reason(error)}") from error
+            raise InputError(f"{self.name}/{name} is not readable as Parquet: {one_line(error)}") from error
 
     def exists(self, name: str = "") -> bool:
         from pyarrow import fs
@@ -116,6 +111,13 @@ class Store:
         prefix = f"{folder}/" if folder else ""
         return sorted(prefix + info.base_name for info in found if info.base_name.endswith(suffix))
 
+    def clear(self, last: str) -> None:
+        """Removes everything in the folder, `last` at the end: as long as it stands, the rest is known to be ours."""
+        for name in self.names():
+            if name != last:
+                self.remove(name)
+        self.remove(last)
+
     def remove(self, name: str) -> None:
         """Removes a file or a folder with all that is in it; nothing when there is none."""
         from pyarrow import fs
@@ -125,7 +127,3 @@ class Store:
             self._files.delete_dir(self.path(name))
         elif kind == fs.FileType.File:
             self._files.delete_file(self.path(name))
-
-
-def _reason(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or " ".join(str(error).split())

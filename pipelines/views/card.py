@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipelines.record.parts import annotator
+from pipelines.record.manifest import annotator
 from pipelines.views.summary import CurationSummary
+from pipelines.views.words import words
 
 _COLUMNS = {
     "id": "the input's id, or one made from its text",
@@ -102,7 +103,7 @@ def _made(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     settings = _mapping(manifest, "settings")
     for name, value in (fixed | {name: settings.get(name) for name in _THRESHOLDS}).items():
         if value not in (None, "", [], ()):
-            yield name.replace("_", " "), _words(value)
+            yield words(name), _value(value)
 
 
 def _mapping(manifest: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -110,7 +111,7 @@ def _mapping(manifest: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def _words(value: object) -> str:
+def _value(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
@@ -120,7 +121,7 @@ def _rows(summary: CurationSummary) -> Iterator[tuple[str, str, str]]:
     whole = max(summary.num_rows, 1)
     yield "read", f"{summary.num_rows:,}", "100.0 %"
     for reason, count in summary.dropped.items():
-        yield str(reason).replace("_", " "), f"{count:,}", f"{100 * count / whole:.1f} %"
+        yield words(str(reason)), f"{count:,}", f"{100 * count / whole:.1f} %"
     yield "**kept**", f"**{summary.num_kept:,}**", f"**{100 * summary.num_kept / whole:.1f} %**"
 
 

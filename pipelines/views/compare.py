@@ -7,22 +7,22 @@ second run. Knows records, not annotators.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from pipelines.record import parts
+from pipelines.record import manifest, parts
 from pipelines.record.parts import Place
 from pipelines.record.store import Store
 from pipelines.views.agreement import measures
 from pipelines.views.config import CompareConfig
 from sprint import annotate, lines
-from sprint.agreement import Agreement, agreement
+from sprint.agreement import Agreement, agreement, difference
 from sprint.annotate import UnusableAnnotation
 from sprint.errors import InputError
 from sprint.files import write_json, write_text
 
 _GROUPS_KEPT = 16
-_COLUMNS = ("digest", "reason", "reasoning", "annotation")
+_COLUMNS = ("digest", "reason", "reasoning", "annotation", "num_rounds", "ratio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def compare(config: CompareConfig) -> Comparison:
 
 def comparison(first: Store, second: Store) -> Comparison:
     """The comparison of two runs, row by row. Raises InputError where they have no trace in common."""
-    folding = parts.fold_lines(parts.manifest(first))
+    folding = manifest.fold_lines(manifest.load_if_any(first))
     total, num_joined, kept = Agreement(), 0, [0, 0, 0, 0]
     for a, b in _joined(first, second):
         num_joined += 1
@@ -77,7 +77,7 @@ def comparison(first: Store, second: Store) -> Comparison:
 
 def _name(store: Store) -> str:
     """The run by its folder, and its annotator where it says."""
-    who = parts.annotator(parts.manifest(store))
+    who = manifest.annotator(manifest.load_if_any(store))
     name = store.name.rpartition("/")[2]
     return f"{name} ({who})" if who else name
 
@@ -117,9 +117,12 @@ def _agreement(first: dict[str, Any], second: dict[str, Any], folding: int) -> A
         return Agreement()
     pair = (annotate.loads(first["annotation"]), annotate.loads(second["annotation"]))
     try:
-        return agreement(*pair, lines.split(first["reasoning"]), folding)
+        found = agreement(*pair, lines.split(first["reasoning"]), folding)
     except UnusableAnnotation:
         return Agreement()
+    # Each run's own rounds: packed with its own folding, and with its leaks mended.
+    num_rounds, ratio = (difference(first[name], second[name]) for name in ("num_rounds", "ratio"))
+    return replace(found, num_rounds=num_rounds, ratio=ratio)
 
 
 # --- showing ---------------------------------------------------------------------------------------------------------

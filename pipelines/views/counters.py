@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 MAX_GROUPS = 30
@@ -87,10 +87,8 @@ class Group:
     sequential: float | None
 
     def as_dict(self) -> dict[str, Any]:
-        return {
-            name: rounded(value) if isinstance(value, float) else value
-            for name, value in ((name, getattr(self, name)) for name in self.__slots__)
-        }
+        values = asdict(self).items()
+        return {name: rounded(value) if isinstance(value, float) else value for name, value in values}
 
 
 @dataclass(slots=True)

@@ -6,11 +6,16 @@ from collections.abc import Iterator
 
 from pipelines.record.rows import Recorded
 from pipelines.views.spending import was_asked
-from sprint.curate import Curated
+from pipelines.views.words import words
+from sprint.curated import Curated
 
 
 def verdict(row: Curated) -> str:
-    return "kept" if row.reason is None else f"dropped: {str(row.reason).replace('_', ' ')}"
+    return "kept" if row.reason is None else f"dropped: {words(str(row.reason))}"
+
+
+def counts(row: Curated) -> str:
+    return f"{row.num_lines} lines, {row.num_steps} steps, {row.num_rounds} rounds, {row.num_executions} executions"
 
 
 def facts(recorded: Recorded) -> Iterator[tuple[str, str]]:
@@ -27,13 +32,7 @@ def facts(recorded: Recorded) -> Iterator[tuple[str, str]]:
 
 
 def _shape(row: Curated) -> Iterator[tuple[str, str]]:
-    yield (
-        "shape",
-        (
-            f"{row.num_lines} lines, {row.num_steps} steps, {row.num_rounds} rounds, {row.num_executions} executions, "
-            f"at most {row.width} in a round"
-        ),
-    )
+    yield "shape", f"{counts(row)}, at most {row.width} in a round"
     yield "ratio", f"{row.ratio:.2f} executed steps per round, {row.step_ratio:.2f} counting all steps"
     yield "coverage", f"{row.coverage:.1%} of the lines stand in a step"
     if row.num_added_edges:

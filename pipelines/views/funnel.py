@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from html import escape
 
 from pipelines.views.summary import CurationSummary
+from pipelines.views.words import words
 from sprint.types import DropReason
 
 # The stages that a row passes, and in each the reasons in the order in which they are looked for.
@@ -38,7 +39,7 @@ STAGES: dict[str, tuple[DropReason, ...]] = {
         DropReason.TOO_LONG,
     ),
 }
-_WORDS = {
+_MEANINGS = {
     DropReason.MALFORMED_ROW: "is no trace: broken, or a column is missing",
     DropReason.EMPTY_TRACE: "no question or no reasoning",
     DropReason.DUPLICATE: "repeats an earlier row",
@@ -91,8 +92,8 @@ def funnel(summary: CurationSummary) -> str:
             stage = fall.stage
             rows.append(f"<tr class='stage'><td class='name' colspan='4'>{escape(stage)}</td></tr>")
         left, gone = fall.left / whole, fall.gone / whole
-        name = str(fall.reason).replace("_", " ")
-        rows.append(_row(name, _WORDS[fall.reason], fall.gone, whole, _track("left", 0, left, ("gone", left, gone))))
+        name = words(str(fall.reason))
+        rows.append(_row(name, _MEANINGS[fall.reason], fall.gone, whole, _track("left", 0, left, ("gone", left, gone))))
     kept = summary.num_kept / whole
     rows.append(_row("kept", "", summary.num_kept, whole, _track("stays", 0, kept), total=True))
     head = "<tr><th class='name'>check</th><th>rows</th><th>share</th><th class='name'>left and taken</th></tr>"
@@ -101,8 +102,8 @@ def funnel(summary: CurationSummary) -> str:
     )
 
 
-def _row(name: str, words: str, count: int, whole: int, track: str, total: bool = False) -> str:
-    small = f"<div class='fine'>{escape(words)}</div>" if words else ""
+def _row(name: str, meaning: str, count: int, whole: int, track: str, total: bool = False) -> str:
+    small = f"<div class='fine'>{escape(meaning)}</div>" if meaning else ""
     kind = " class='total'" if total else ""
     cells = f"<td class='name'>{escape(name)}{small}</td><td>{count:,}</td><td>{count / whole:.1%}</td>"
     return f"<tr{kind}>{cells}<td class='bar'>{track}</td></tr>"
@@ -122,7 +123,7 @@ def _firsts(summary: CurationSummary) -> str:
     if not summary.first_details:
         return ""
     rows = "".join(
-        f"<tr><td class='name'>{escape(str(reason).replace('_', ' '))}</td><td class='name'>{escape(id or '–')}</td>"
+        f"<tr><td class='name'>{escape(words(str(reason)))}</td><td class='name'>{escape(id or '–')}</td>"
         f"<td class='why'>{escape(detail)}</td></tr>"
         for reason, (id, detail) in summary.first_details.items()
     )

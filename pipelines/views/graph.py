@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from html import escape
 from itertools import pairwise
 
+from pipelines.views.html import hue
 from pipelines.views.rowview import RowView, StepView
 
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _TOP, _PAD = 104, 36, 46, 16, 34, 14
@@ -189,9 +190,8 @@ def _node(step: StepView, layout: _Layout) -> str:
     small = f"{step.num_lines} lines" if step.name else f"{step.num_lines} lines, planner"
     target = f"#x{step.name}" if step.name else f"#r{step.round}"
     kind = "node" if step.name else "node planned"
-    hue = (200 + (step.round - 1) * 137.5) % 360
     return (
-        f"<a href='{target}'><g class='{kind} s{step.index}' id='n{step.index}' style='--h:{hue:.0f}'>"
+        f"<a href='{target}'><g class='{kind} s{step.index}' id='n{step.index}'{hue(step.round)}>"
         f"<title>{escape(step.instruction or 'a step that the planner does itself')}</title>"
         f"<rect x='{x:.0f}' y='{y - _HEIGHT / 2:.1f}' width='{_WIDTH}' height='{_HEIGHT}' rx='6'/>"
         f"<text x='{x + 10:.0f}' y='{y - 2:.1f}' font-weight='600'>{label}</text>"

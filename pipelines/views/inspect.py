@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from pipelines.record import parts
+from pipelines.record import manifest, parts
 from pipelines.record.parts import Place
 from pipelines.record.rows import Recorded
 from pipelines.record.store import Store
@@ -38,7 +38,7 @@ def inspect(config: InspectConfig) -> Recorded:
     """
     store = Store(config.run)
     recorded = parts.recorded(store, find(store, config.id))
-    opened = view(recorded.row, parts.fold_lines(parts.manifest(store)))
+    opened = view(recorded.row, manifest.fold_lines(manifest.load_if_any(store)))
     if config.html is not None:
         write_text(config.html, row_html(recorded, opened))
     if config.as_json:

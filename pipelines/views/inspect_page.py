@@ -14,6 +14,7 @@ from pipelines.views.facts import facts, verdict
 from pipelines.views.graph import graph_svg, shown_edges
 from pipelines.views.html import document, hue, raw_lines, tagged
 from pipelines.views.rowview import RowView, StepView
+from pipelines.views.words import words
 from sprint.types import Round
 
 _MOST_LIT = 400  # steps; beyond it a page of rules would only be slow
@@ -85,16 +86,14 @@ def _round(view: RowView, number: int, round: Round) -> str:
 def _execution(step: StepView, text: str) -> str:
     first = min(part.first for part in (step.lines.plan, step.lines.execution) if part is not None)
     head = f"execution {step.name} · <a href='#n{step.index}'>S{step.index}</a> · <a href='#l{first}'>line {first}</a>"
-    words = f" · {escape(step.instruction)}" if step.instruction else ""
-    return (
-        f"<div class='box execution s{step.index}' id='x{step.name}'><small>{head}{words}</small>{escape(text)}</div>"
-    )
+    told = f" · {escape(step.instruction)}" if step.instruction else ""
+    return f"<div class='box execution s{step.index}' id='x{step.name}'><small>{head}{told}</small>{escape(text)}</div>"
 
 
 def _replies(recorded: Recorded) -> str:
     """What the annotating model wrote, where one was asked."""
     shown = "".join(
-        f"<details><summary>{escape(str(item.purpose).replace('_', ' '))}{', cut off' if item.truncated else ''}"
+        f"<details><summary>{escape(words(str(item.purpose)))}{', cut off' if item.truncated else ''}"
         f"</summary><pre>{escape(item.text)}</pre></details>"
         for item in recorded.exchanges
     )

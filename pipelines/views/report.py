@@ -7,22 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 
-from pipelines.record.parts import annotator, fold_lines
+from pipelines.record.manifest import annotator, fold_lines
 from pipelines.record.rows import Recorded
 from pipelines.views.agreement import measures
-from pipelines.views.counters import Group
+from pipelines.views.counters import Group, share
+from pipelines.views.facts import counts
 from pipelines.views.figures import distributions_figure
 from pipelines.views.funnel import funnel
 from pipelines.views.html import card, cards, document, figure, hue, raw_lines, table, tagged
 from pipelines.views.rowview import view
 from pipelines.views.summary import CurationSummary
+from pipelines.views.words import NOT_MEASURED, number, percent
 from sprint.agreement import Agreement
-from sprint.files import write_text
 
-_NOT_MEASURED = "–"
 _TITLES = {
     "ratio": "ratio: executed steps per round",
     "step_ratio": "ratio: all steps per round",
@@ -58,17 +57,6 @@ def report_html(
             *(_example(row, fold_lines(about)) for row in examples),
         ],
     )
-
-
-def write_report(
-    path: Path,
-    summary: CurationSummary,
-    examples: Sequence[Recorded],
-    manifest: Mapping[str, Any] | None = None,
-    agreement: tuple[Agreement, str, str] | None = None,
-) -> None:
-    """Writes the page to a local file."""
-    write_text(path, report_html(summary, examples, manifest, agreement))
 
 
 def agreement_html(found: Agreement, first: str, second: str) -> str:
@@ -132,10 +120,10 @@ def _groups(what: str, groups: Sequence[Group]) -> str:
 
 
 def _group(group: Group) -> list[str]:
-    counts = [f"{count:,}" for count in (group.num_rows, group.num_packed, group.num_kept)]
+    rows = [f"{count:,}" for count in (group.num_rows, group.num_packed, group.num_kept)]
     means = (group.rounds_packed, group.ratio_packed, group.rounds_kept, group.ratio_kept)
-    shares = [_percent(group.num_kept / group.num_rows if group.num_rows else None)]
-    return [group.name, *counts, *shares, *(_number(mean) for mean in means), _percent(group.sequential)]
+    shares = [percent(share(group.num_kept, group.num_rows))]
+    return [group.name, *rows, *shares, *(number(mean, 2) for mean in means), percent(group.sequential)]
 
 
 def _sequential(summary: CurationSummary) -> str:
@@ -145,7 +133,7 @@ def _sequential(summary: CurationSummary) -> str:
     rows = [
         ("the thought, as it was", f"{lengths.before:,}", f"{lengths.before / kept:,.0f}"),
         ("the longest path through its rounds", f"{lengths.after:,}", f"{lengths.after / kept:,.0f}"),
-        ("after ÷ before", _percent(lengths.ratio), _percent(lengths.ratios.mean_kept)),
+        ("after ÷ before", percent(lengths.ratio), percent(lengths.ratios.mean_kept)),
     ]
     note = (
         "What is waited for, over the kept rows. The path is that of an engine that starts an execution as soon as its "
@@ -185,12 +173,12 @@ def _ledger(summary: CurationSummary) -> Iterator[tuple[str, str, str]]:
         ("of them from a cache", usage.cached_tokens),
         ("output tokens", usage.output_tokens),
     ):
-        mean = _NOT_MEASURED if value is None else f"{value / count:,.1f}"
-        yield name, _NOT_MEASURED if value is None else f"{value:,}", mean
+        mean = NOT_MEASURED if value is None else f"{value / count:,.1f}"
+        yield name, NOT_MEASURED if value is None else f"{value:,}", mean
     yield "seconds of calls, summed", f"{usage.seconds:,.1f}", f"{usage.seconds / count:,.2f}"
     yield "cost", f"{spending.cost:,.4f}", f"{spending.cost / count:,.6f}"
     unit = "tokens" if summary.sequential.unit == "tokens" else "characters"
-    yield f"output tokens ÷ {unit} of the traces", _percent(spending.output_share), _percent(spending.mean_share)
+    yield f"output tokens ÷ {unit} of the traces", percent(spending.output_share), percent(spending.mean_share)
 
 
 def _legend() -> str:
@@ -207,18 +195,9 @@ def _legend() -> str:
 
 def _example(recorded: Recorded, folding: int) -> str:
     row, opened = recorded.row, view(recorded.row, folding)
-    counts = f"{row.num_lines} lines, {row.num_steps} steps, {row.num_rounds} rounds, {row.num_executions} executions"
     return (
         f"<h3>{escape(row.id)}</h3><pre class='question'>{escape(row.question)}</pre>"
-        f"<p class='fine'>{counts}, ratio {row.ratio:.2f}, answer {escape(row.answer)}</p><div class='pair'>"
+        f"<p class='fine'>{counts(row)}, ratio {row.ratio:.2f}, answer {escape(row.answer)}</p><div class='pair'>"
         f"<div><h4>sequential</h4>{raw_lines(opened)}</div>"
         f"<div><h4>in rounds</h4><pre>{tagged(row.sprint_text)}</pre></div></div>"
     )
-
-
-def _percent(value: float | None) -> str:
-    return _NOT_MEASURED if value is None else f"{value:.1%}"
-
-
-def _number(value: float | None) -> str:
-    return _NOT_MEASURED if value is None else f"{value:.2f}"

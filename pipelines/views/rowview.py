@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from pipelines.views.words import words
 from sprint import annotate, dag, leaks, lines, rounds, tags
 from sprint.annotate import FOLD_LINES, UnusableAnnotation
-from sprint.curate import Curated
-from sprint.types import Annotation, LineRange, Round, Step, StepLines
+from sprint.curated import Curated
+from sprint.types import Annotation, Round, Step, StepLines
 
 
 class Role(StrEnum):
@@ -58,7 +59,7 @@ class StepView:
 
     @property
     def num_lines(self) -> int:
-        return sum(len(part) for part in parts(self.lines))
+        return sum(len(part) for part in annotate.parts_of(self.lines))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +88,6 @@ class RowView:
         )
 
 
-def parts(step: StepLines) -> list[LineRange]:
-    """The line ranges of a step that there are."""
-    return [part for part in (step.plan, step.execution, step.comment) if part is not None]
-
-
 def view(row: Curated, fold_lines: int = FOLD_LINES) -> RowView:
     """The row laid open. `fold_lines` is that of the run."""
     texts = lines.split(row.reasoning)
@@ -111,7 +107,7 @@ def view(row: Curated, fold_lines: int = FOLD_LINES) -> RowView:
 
 
 def _why(row: Curated) -> str:
-    return ", ".join(filter(None, (str(row.reason).replace("_", " "), row.detail)))
+    return ", ".join(filter(None, (words(str(row.reason)), row.detail)))
 
 
 def _opened(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from pipelines.record.rows import Recorded
 from pipelines.views.counters import Distribution, Group, Groups, Histogram, rounded, share
 from pipelines.views.spending import Spending, Spent
-from sprint.curate import Curated
+from sprint.curated import Curated
 from sprint.types import DropReason
 
 NUM_EXAMPLES = 3
@@ -167,16 +167,6 @@ class Tally:
             heapq.heapreplace(self._examples, entry)
 
     @property
-    def is_unreadable(self) -> bool:
-        """Whether every row was malformed."""
-        return self._reasons[DropReason.MALFORMED_ROW] == self.num_rows
-
-    @property
-    def first_detail(self) -> str:
-        """What was wrong with the first malformed row."""
-        return self._details.get(DropReason.MALFORMED_ROW, ("", ""))[1]
-
-    @property
     def examples(self) -> list[Recorded]:
         return [row for _, _, row in sorted(self._examples, key=lambda entry: entry[:2], reverse=True)]
 
@@ -198,52 +188,4 @@ class Tally:
             num_added_edges=kept["added_edges"],
             num_leaky=kept["leaky"],
             seconds=seconds,
-        )
-
-
-# --- in the terminal -------------------------------------------------------------------------------------------------
-
-
-def print_summary(summary: CurationSummary) -> None:
-    """The counts as a table in the terminal."""
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False)
-    console.print(f"curated {summary.num_rows:,} rows in {summary.seconds:.1f} s")
-    console.print(_table(summary))
-    console.print("\n".join([*_facts(summary), f"written to {summary.out}"]), soft_wrap=True)
-
-
-def _table(summary: CurationSummary) -> Any:
-    from rich.table import Table
-
-    table = Table()
-    for heading, justify in (("row", "left"), ("count", "right"), ("share", "right")):
-        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
-    for name, count in [("kept", summary.num_kept), *summary.dropped.items()]:
-        portion = f"{count / max(summary.num_rows, 1):.1%}"
-        table.add_row(str(name).replace("_", " "), f"{count:,}", portion, end_section=name == "kept")
-    return table
-
-
-def _facts(summary: CurationSummary) -> Iterator[str]:
-    """One line each, where there is anything to tell."""
-    if summary.num_kept:
-        width = summary.distributions["width"].mean_kept or 0.0
-        yield (
-            f"kept, on average: {summary.mean_rounds_kept:.1f} rounds, {summary.mean_executions_kept:.1f} executions, "
-            f"ratio {summary.mean_ratio_kept:.2f}, widest round {width:.1f}"
-        )
-    lengths = summary.sequential
-    if lengths.ratio is not None:
-        yield f"sequential {lengths.unit}: {lengths.before:,} before, {lengths.after:,} after ({lengths.ratio:.0%})"
-    if summary.num_added_edges:
-        yield f"sibling leaks: {summary.num_added_edges:,} dependencies added in {summary.num_leaky:,} kept rows"
-    if summary.spending.num_rows:
-        usage = summary.spending.usage
-        spent = f", cost {summary.spending.cost:,.4f}" if summary.spending.cost else ""
-        cached = "" if usage.cached_tokens is None else f" ({usage.cached_tokens:,} cached)"
-        yield (
-            f"annotator: {usage.num_calls:,} calls, {usage.prompt_tokens:,} prompt tokens{cached}, "
-            f"{usage.output_tokens:,} output tokens{spent}"
         )

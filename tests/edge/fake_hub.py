@@ -4,61 +4,37 @@ with FakeHub({"data/train.jsonl": b"…"}) as hub:   # the dataset lab/traces
     environ["HF_ENDPOINT"] = hub.endpoint          # read when huggingface_hub is imported: use a child process
 """
 
+# ruff: noqa: N802 (`do_GET` and its kin are called so by http.server)
+
 from __future__ import annotations
 
 import base64
 import hashlib
 import json
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.edge.local_server import Handler, LocalServer
 
 NAME = "lab/traces"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
-class FakeHub:
+class FakeHub(LocalServer):
     """The server; `files` holds the dataset's files by path."""
 
     def __init__(self, files: dict[str, bytes]) -> None:
         self.files = files
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("_Bound", (_Handler,), {"files": files}))
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> FakeHub:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(_Handler, files=files)
+        self.endpoint = f"http://{self.address}"
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     files: dict[str, bytes]
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # headers and body go out in two writes
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Says nothing."""
-
-    def _send(self, status: int, body: bytes, **headers: str) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
 
     def _send_json(self, value: Any) -> None:
-        self._send(200, json.dumps(value).encode(), Content_Type="application/json")
+        self.send(200, json.dumps(value).encode(), Content_Type="application/json")
 
     def do_GET(self) -> None:
         path = unquote(urlsplit(self.path).path)
@@ -69,24 +45,18 @@ class _Handler(BaseHTTPRequestHandler):
         elif (file := re.fullmatch(rf"/datasets/{NAME}/resolve/[^/]+/(.*)", path)) and file[1] in self.files:
             self._send_file(self.files[file[1]])
         else:
-            self._send(404, b"{}", X_Error_Code="RepoNotFound", X_Error_Message="Repository not found")
+            self.send(404, b"{}", X_Error_Code="RepoNotFound", X_Error_Message="Repository not found")
 
     def do_HEAD(self) -> None:
         self.do_GET()
 
     def _send_file(self, data: bytes) -> None:
         about = {"ETag": f'"{_hash(data)}"', "X_Repo_Commit": COMMIT, "Accept_Ranges": "bytes"}
-        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        if wanted is None:
-            self._send(200, data, **about)
-            return
-        first, last = int(wanted[1]), min(int(wanted[2] or len(data)), len(data) - 1)
-        about["Content_Range"] = f"bytes {first}-{last}/{len(data)}"
-        self._send(206, data[first : last + 1], **about)
+        self.send_range(data, **about)
 
     def do_POST(self) -> None:
         """What stands at some paths, or a commit of files, all of them sent along."""
-        text = self._body().decode()
+        text = self.body().decode()
         if self.path == "/api/repos/create":
             self._send_json({"url": f"http://{self.headers['Host']}/datasets/{NAME}", "name": NAME})
         elif self.path == "/api/validate-yaml":
@@ -102,16 +72,6 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_json({"commitUrl": f"/datasets/{NAME}/commit/{COMMIT}", "commitOid": COMMIT, "success": True})
         else:
             self._send_paths(text)
-
-    def _body(self) -> bytes:
-        if self.headers.get("Transfer-Encoding") != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        pieces = []
-        while size := int(self.rfile.readline(), 16):
-            pieces.append(self.rfile.read(size))
-            self.rfile.readline()
-        self.rfile.readline()
-        return b"".join(pieces)
 
     def _send_paths(self, text: str) -> None:
         paths = json.loads(text)["paths"] if text.startswith("{") else parse_qs(text)["paths"]

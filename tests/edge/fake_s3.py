@@ -7,24 +7,24 @@ Enough for pyarrow's client: list, head, ranged get, put, multipart upload, copy
         sources.find([s3.uri("bucket/traces")])
 """
 
+# ruff: noqa: N802 (`do_GET` and its kin are called so by http.server)
+
 from __future__ import annotations
 
 import hashlib
-import re
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
-from types import TracebackType
-from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
+
+from tests.edge.local_server import Handler, LocalServer, chunks
 
 _NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 _DATE = "2026-01-01T00:00:00.000Z"
 
 
-class FakeS3:
+class FakeS3(LocalServer):
     """The server and its objects, by `bucket/key`. `requests` and `num_bytes_sent` tell what clients did."""
 
     def __init__(self) -> None:
@@ -33,64 +33,42 @@ class FakeS3:
         self.requests: list[str] = []  # method and path
         self.num_bytes_sent = 0
         self.lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("_Bound", (_Handler,), {"s3": self}))
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        super().__init__(_Handler, s3=self)
 
     def uri(self, path: str) -> str:
         """The address of `bucket/key`, with all that a client in any process needs."""
-        return f"s3://test:secret@{path}?endpoint_override=127.0.0.1:{self._server.server_port}&scheme=http"
-
-    def __enter__(self) -> FakeS3:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        return f"s3://test:secret@{path}?endpoint_override={self.address}&scheme=http"
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     s3: FakeS3
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # headers and body go out in two writes
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Says nothing."""
 
     def _begin(self) -> tuple[str, dict[str, str], bytes]:
         """Path (`bucket/key`), query and body of the request."""
         with self.s3.lock:
             self.s3.requests.append(f"{self.command} {self.path}")
         parts = urlsplit(self.path)
-        is_chunked = self.headers.get("Transfer-Encoding") == "chunked"
-        body = _chunks(self.rfile) if is_chunked else self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self.body()
         if "aws-chunked" in self.headers.get("Content-Encoding", ""):
-            body = _chunks(BytesIO(body))
+            body = chunks(BytesIO(body))
         return unquote(parts.path).removeprefix("/"), dict(parse_qsl(parts.query, keep_blank_values=True)), body
 
-    def _send(self, status: int, body: bytes = b"", **headers: str) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
+    def send(self, status: int, body: bytes = b"", **headers: str) -> None:
         if self.command != "HEAD":
             with self.s3.lock:
                 self.s3.num_bytes_sent += len(body)
-            self.wfile.write(body)
+        super().send(status, body, **headers)
 
     def _send_xml(self, name: str, body: str) -> None:
-        self._send(200, f"<{name} {_NAMESPACE}>{body}</{name}>".encode(), Content_Type="application/xml")
+        self.send(200, f"<{name} {_NAMESPACE}>{body}</{name}>".encode(), Content_Type="application/xml")
 
     def do_HEAD(self) -> None:
         path, _, _ = self._begin()
         data = b"" if _is_bucket(path) else self.s3.objects.get(path)
         if data is None:
-            self._send(404)
+            self.send(404)
         else:
-            self._send(200, b"\0" * len(data), **_about(data))
+            self.send(200, b"\0" * len(data), **_about(data))
 
     def do_GET(self) -> None:
         path, query, _ = self._begin()
@@ -99,15 +77,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         data = self.s3.objects.get(path)
         if data is None:
-            self._send(404, b"<Error><Code>NoSuchKey</Code><Message>no such key</Message></Error>")
+            self.send(404, b"<Error><Code>NoSuchKey</Code><Message>no such key</Message></Error>")
             return
-        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        if wanted is None:
-            self._send(200, data, **_about(data))
-            return
-        first, last = int(wanted[1]), min(int(wanted[2] or len(data)), len(data) - 1)
-        about = _about(data) | {"Content_Range": f"bytes {first}-{last}/{len(data)}"}
-        self._send(206, data[first : last + 1], **about)
+        self.send_range(data, **_about(data))
 
     def _list(self, bucket: str, query: dict[str, str]) -> None:
         """ListObjectsV2, three entries a page, so that clients must turn pages."""
@@ -138,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
         if "x-amz-copy-source" in self.headers:
             self._send_xml("CopyObjectResult", f"<ETag>{_etag(body)}</ETag><LastModified>{_DATE}</LastModified>")
         else:
-            self._send(200, ETag=_etag(body))
+            self.send(200, ETag=_etag(body))
 
     def do_POST(self) -> None:
         path, query, body = self._begin()
@@ -165,7 +137,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.s3.uploads.pop(query["uploadId"], None)
         else:
             self.s3.objects.pop(path, None)
-        self._send(204)
+        self.send(204)
 
 
 def _is_bucket(path: str) -> bool:
@@ -187,17 +159,3 @@ def _object(key: str, data: bytes) -> str:
 
 def _folder(name: str) -> str:
     return f"<CommonPrefixes><Prefix>{escape(name)}</Prefix></CommonPrefixes>"
-
-
-def _chunks(stream: Any) -> bytes:
-    """The data of a body in chunks, each after a line with its length in hexadecimal, and what trails it passed over.
-
-    HTTP's chunks look like that, and so do those that the client's checksums come in.
-    """
-    data = b""
-    while size := int(stream.readline().partition(b";")[0], 16):
-        data += stream.read(size)
-        stream.readline()
-    while stream.readline().strip():
-        pass
-    return data

@@ -18,6 +18,16 @@ def read(inputs: list[str], rows_per_shard: int = 4, limit: int | None = None) -
     return [row for shard in cut for row in sources.read(Shard(**json.loads(json.dumps(asdict(shard)))))]
 
 
+def ids_of(rows: list[RawRow]) -> list[str]:
+    """The ids of rows that could all be read."""
+    assert [row.error for row in rows] == [""] * len(rows)
+    return [row.value["id"] for row in rows]
+
+
+def some_rows(count: int) -> list[dict[str, Any]]:
+    return [{"id": f"r{i}", "problem": f"What is {i}?"} for i in range(count)]
+
+
 def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path

@@ -12,25 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_hub import COMMIT, NAME, FakeHub
-from fake_s3 import FakeS3
-from inputs import read, write_arrow, write_dataset, write_jsonl, write_parquet
 
 from pipelines.inputs import sources
-from pipelines.inputs.filesystems import display_name, join, open_filesystem, parse
-from pipelines.inputs.sources import RawRow
+from pipelines.inputs.filesystems import display_name, open_filesystem, parse
 from sprint.errors import InputError
+from tests.edge.fake_hub import COMMIT, NAME, FakeHub
+from tests.edge.fake_s3 import FakeS3
+from tests.edge.inputs import ids_of, read, some_rows, write_arrow, write_dataset, write_jsonl, write_parquet
 
 ROOT = Path(__file__).parents[2]
-
-
-def _rows(count: int) -> list[dict[str, Any]]:
-    return [{"id": f"r{i}", "problem": f"What is {i}?"} for i in range(count)]
-
-
-def _ids(rows: list[RawRow]) -> list[str]:
-    assert [row.error for row in rows] == [""] * len(rows)
-    return [row.value["id"] for row in rows]
 
 
 # --- buckets ---------------------------------------------------------------------------------------------------------
@@ -53,9 +43,9 @@ def test_a_bucket_gives_the_rows_that_a_folder_gives(tmp_path: Path, s3: FakeS3)
     for name in ("b.jsonl", "a.jsonl", "sub/c.jsonl", "_tmp/e.jsonl"):
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         write_jsonl(tree / name, [{"id": name}])
-    write_parquet(tree / "p q.parquet", _rows(9), row_group_size=4)
-    write_dataset(tree / "dataset", _rows(7), num_shards=2)
-    write_arrow(tree / "dataset" / "cache-1.arrow", _rows(2), 2, stream=True)
+    write_parquet(tree / "p q.parquet", some_rows(9), row_group_size=4)
+    write_dataset(tree / "dataset", some_rows(7), num_shards=2)
+    write_arrow(tree / "dataset" / "cache-1.arrow", some_rows(2), 2, stream=True)
     _put(s3, tree, "lab/traces")
     for pattern in ("", "/*.jsonl", "/**/*.jsonl", "/dataset", "/p q.parquet"):
         local, remote = read([f"{tree}{pattern}"], 3), read([s3.uri(f"lab/traces{pattern}")], 2)
@@ -64,10 +54,10 @@ def test_a_bucket_gives_the_rows_that_a_folder_gives(tmp_path: Path, s3: FakeS3)
 
 
 def test_lines_of_a_bucket_are_read_where_they_are_and_not_from_the_start(s3: FakeS3, tmp_path: Path) -> None:
-    s3.objects["lab/long.jsonl"] = write_jsonl(tmp_path / "a.jsonl", _rows(1000)).read_bytes()
+    s3.objects["lab/long.jsonl"] = write_jsonl(tmp_path / "a.jsonl", some_rows(1000)).read_bytes()
     cut = sources.shards(sources.find([s3.uri("lab/long.jsonl")]), 10)
     before = s3.num_bytes_sent
-    assert _ids(list(sources.read(cut[70]))) == [f"r{i}" for i in range(700, 710)]
+    assert ids_of(list(sources.read(cut[70]))) == [f"r{i}" for i in range(700, 710)]
     assert s3.num_bytes_sent - before == cut[70].num_bytes
 
 
@@ -83,34 +73,34 @@ def test_a_bucket_takes_outputs(s3: FakeS3) -> None:
 
     filesystem, path = open_filesystem(s3.uri("out/run"))
     filesystem.create_dir(f"{path}/rows")
-    pq.write_table(pa.Table.from_pylist(_rows(3)), f"{path}/rows/part-0.parquet", filesystem=filesystem)
+    pq.write_table(pa.Table.from_pylist(some_rows(3)), f"{path}/rows/part-0.parquet", filesystem=filesystem)
     with filesystem.open_output_stream(f"{path}/large") as stream:
         for _ in range(12):
             stream.write(bytes(2**20))  # more than one part of an upload
     assert len(s3.objects["out/run/large"]) == 12 * 2**20
     filesystem.move(f"{path}/rows/part-0.parquet", f"{path}/rows/part-1.parquet")
-    assert _ids(read([join(s3.uri("out/run"), "rows")])) == ["r0", "r1", "r2"]
+    assert ids_of(read([s3.uri("out/run/rows")])) == ["r0", "r1", "r2"]
     filesystem.delete_dir(path)
     assert not [name for name in s3.objects if name.startswith("out/run/")]
 
 
 @pytest.mark.parametrize(
-    ("text", "shown", "joined"),
+    ("text", "shown", "opened"),
     [
-        ("s3://KEY:PW@lab/a b?region=x&scheme=http", "s3://lab/a b", "s3://KEY:PW@lab/a b/c?region=x&scheme=http"),
-        ("s3://lab/what?.jsonl", "s3://lab/what?.jsonl", "s3://lab/what?.jsonl/c"),
-        ("s3://lab/a@b", "s3://lab/a@b", "s3://lab/a@b/c"),
-        ("gcs://lab", "gcs://lab", "gs://lab/c"),
-        ("gs://anonymous@lab/x/", "gs://lab/x/", "gs://anonymous@lab/x/c"),
-        ("file:///tmp/a%20b", "file:///tmp/a%20b", "/tmp/a b/c"),
-        ("/tmp/x?a=b", "/tmp/x?a=b", "/tmp/x?a=b/c"),
-        ("hf://datasets/lab/traces@v1", "hf://datasets/lab/traces@v1", "hf://datasets/lab/traces@v1/c"),
+        ("s3://KEY:PW@lab/a b?region=x&scheme=http", "s3://lab/a b", "s3://KEY:PW@lab/a b?region=x&scheme=http"),
+        ("s3://lab/what?.jsonl", "s3://lab/what?.jsonl", "s3://lab/what?.jsonl"),
+        ("s3://lab/a@b", "s3://lab/a@b", "s3://lab/a@b"),
+        ("gcs://lab", "gcs://lab", "gs://lab"),
+        ("gs://anonymous@lab/x/", "gs://lab/x/", "gs://anonymous@lab/x"),
+        ("file:///tmp/a%20b", "file:///tmp/a%20b", "/tmp/a b"),
+        ("/tmp/x?a=b", "/tmp/x?a=b", "/tmp/x?a=b"),
+        ("hf://datasets/lab/traces@v1", "hf://datasets/lab/traces@v1", "hf://datasets/lab/traces@v1"),
     ],
 )
-def test_addresses_are_shown_without_keys_and_joined_with_them(text: str, shown: str, joined: str) -> None:
+def test_addresses_are_shown_without_keys_and_opened_with_them(text: str, shown: str, opened: str) -> None:
     assert display_name(text) == shown
-    assert join(text, "c") == joined
-    assert str(parse(joined)) == joined
+    assert str(parse(text)) == opened
+    assert str(parse(opened)) == opened
 
 
 # --- the hub ---------------------------------------------------------------------------------------------------------
@@ -142,7 +132,7 @@ def test_a_dataset_of_the_hub_is_read_at_the_commit_that_it_has_now() -> None:
     import pyarrow.parquet as pq
 
     table = BytesIO()
-    pq.write_table(pa.Table.from_pylist(_rows(9)), table, row_group_size=4)
+    pq.write_table(pa.Table.from_pylist(some_rows(9)), table, row_group_size=4)
     lines = b'{"id": "x"}\n{"id": "y"}\n'
     at = f"hf://datasets/{NAME}@{COMMIT}"
     with FakeHub({"README.md": b"#", "data/a.parquet": table.getvalue(), "data/b.jsonl": lines}) as hub:
@@ -180,6 +170,6 @@ def test_a_card_that_names_no_default_leaves_all_files(card: str) -> None:
 
 def test_a_local_folder_goes_before_a_name_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "lab" / "traces").mkdir(parents=True)
-    write_jsonl(tmp_path / "lab" / "traces" / "a.jsonl", _rows(2))
+    write_jsonl(tmp_path / "lab" / "traces" / "a.jsonl", some_rows(2))
     monkeypatch.chdir(tmp_path)
-    assert _ids(read(["lab/traces"])) == ["r0", "r1"]
+    assert ids_of(read(["lab/traces"])) == ["r0", "r1"]

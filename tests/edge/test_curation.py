@@ -176,8 +176,47 @@ def test_rows_that_share_an_id_get_ids_of_their_own(tmp_path: Path) -> None:
     rows = [row | {"id": "same"} for row in _rows(4)]
     (tmp_path / "in.jsonl").write_text("\n".join(_lines([*rows, rows[1]])), encoding="utf-8")
     summary = curate(_config([tmp_path / "in.jsonl"], tmp_path / "out"))
-    assert [row["id"] for row in _table(tmp_path / "out" / "sprint")] == ["same", "same~2", "same~3", "same~4"]
+    ids = [row["id"] for row in _table(tmp_path / "out" / "sprint")]
+    assert ids[0] == "same"
+    assert all(id.startswith("same~") for id in ids[1:])
+    assert len(set(ids)) == 4
     assert summary.dropped == {DropReason.DUPLICATE: 1}
+
+
+def test_a_spoilt_copy_does_not_stand_in_the_way_of_a_good_row(tmp_path: Path) -> None:
+    good = _rows(1)[0]
+    rows = [
+        good | {"id": "wrong", "answer": "99"},
+        good | {"id": "open", "closed": False},
+        good,
+        good | {"id": "again"},
+    ]
+    (tmp_path / "in.jsonl").write_text("\n".join(_lines(rows)), encoding="utf-8")
+    summary = curate(_config([tmp_path / "in.jsonl"], tmp_path / "out"))
+    assert [row["id"] for row in _table(tmp_path / "out" / "sprint")] == [good["id"]]
+    assert summary.dropped == {DropReason.DUPLICATE: 3}
+
+
+def test_changed_evaluation_sets_are_another_run(mixed: Path, tmp_path: Path) -> None:
+    exam = tmp_path / "exam.jsonl"
+    exam.write_text('{"problem": "How long is the longest river of all the many rivers that there are?"}')
+    curate(_config([mixed], tmp_path / "out", contamination=(str(exam),)))
+    exam.write_text("\n".join(_lines([{"problem": row["question"]} for row in _rows(3)])))
+    with pytest.raises(InputError, match="evaluation sets have changed"):
+        curate(_config([mixed], tmp_path / "out", contamination=(str(exam),), resume=True))
+
+
+def test_half_a_manifest_is_no_run(mixed: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "manifest.json.part").write_text("{")
+    assert curate(_config([mixed], tmp_path / "out", limit=5)).num_rows == 5
+
+
+def test_what_is_wrong_with_other_files_is_said_before_any_work(mixed: Path, tmp_path: Path) -> None:
+    for options in ({"tokenizer": str(mixed / "a.jsonl")}, {"compare_with": str(tmp_path / "nowhere")}):
+        with pytest.raises(InputError):
+            curate(_config([mixed], tmp_path / "out", **options))
+        assert not (tmp_path / "out").exists()
 
 
 def test_tokens_are_written_on_request_and_counted_in(mixed: Path, tmp_path: Path) -> None:

@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
-from typing import Any
 
 import pytest
-from inputs import read, write_arrow, write_dataset, write_jsonl
 
 from pipelines.inputs import sources
-from pipelines.inputs.sources import RawRow
 from sprint.errors import InputError
+from tests.edge.inputs import ids_of, read, some_rows, write_arrow, write_dataset, write_jsonl
 
 ROOT = Path(__file__).parents[2]
-
-
-def _rows(count: int) -> list[dict[str, Any]]:
-    return [{"id": f"r{i}", "problem": f"What is {i}?"} for i in range(count)]
-
-
-def _ids(rows: list[RawRow]) -> list[str]:
-    assert [row.error for row in rows] == [""] * len(rows)
-    return [row.value["id"] for row in rows]
 
 
 # --- folders and globs -----------------------------------------------------------------------------------------------
@@ -56,7 +45,7 @@ def tree(tmp_path: Path) -> Path:
     ],
 )
 def test_folders_and_globs_lead_to_files_in_the_order_of_their_names(tree: Path, pattern: str, ids: str) -> None:
-    assert " ".join(_ids(read([f"{tree}/{pattern}"]))) == ids
+    assert " ".join(ids_of(read([f"{tree}/{pattern}"]))) == ids
 
 
 def test_a_file_that_several_inputs_lead_to_counts_once(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,28 +57,28 @@ def test_a_file_that_several_inputs_lead_to_counts_once(tree: Path, monkeypatch:
 def test_names_are_taken_literally_before_they_are_patterns(tmp_path: Path) -> None:
     odd = write_jsonl(tmp_path / "a[1] ü?.jsonl", [{"id": "odd"}])
     write_jsonl(tmp_path / "a1 üx.jsonl", [{"id": "other"}])
-    assert _ids(read([str(odd), odd.as_uri()])) == ["odd"]
+    assert ids_of(read([str(odd), odd.as_uri()])) == ["odd"]
 
 
 def test_links_are_followed(tree: Path) -> None:
     (tree.parent / "linked").symlink_to(tree / "sub")
     (tree.parent / "one.jsonl").symlink_to(tree / "a.jsonl")
-    assert _ids(read([f"{tree.parent}/linked", f"{tree.parent}/one.jsonl"])) == ["c", "d", "a"]
+    assert ids_of(read([f"{tree.parent}/linked", f"{tree.parent}/one.jsonl"])) == ["c", "d", "a"]
 
 
 def test_a_fingerprint_changes_with_the_file_only(tree: Path) -> None:
     before = sources.find([str(tree)])
     assert sources.find([str(tree)]) == before
-    write_jsonl(tree / "a.jsonl", _rows(3))
+    write_jsonl(tree / "a.jsonl", some_rows(3))
     after = sources.find([str(tree)])
     assert [one == other for one, other in zip(before, after, strict=True)] == [False, True, True, True, True]
     assert after[0].size == (tree / "a.jsonl").stat().st_size
 
 
 def test_a_saved_dataset_is_its_own_files_without_its_caches(tmp_path: Path) -> None:
-    folder = write_dataset(tmp_path / "dataset", _rows(5))
-    write_arrow(folder / "cache-0123.arrow", _rows(2), 2, stream=True)
-    assert _ids(read([str(folder)])) == [f"r{i}" for i in range(5)]
+    folder = write_dataset(tmp_path / "dataset", some_rows(5))
+    write_arrow(folder / "cache-0123.arrow", some_rows(2), 2, stream=True)
+    assert ids_of(read([str(folder)])) == [f"r{i}" for i in range(5)]
     (folder / "data-00000-of-00001.arrow").rename(folder / "moved.arrow")
     with pytest.raises(InputError, match=r"state\.json lists data-00000-of-00001\.arrow, which is not there"):
         sources.find([str(folder)])
@@ -100,8 +89,8 @@ def test_a_dataset_with_splits_is_all_of_them_or_the_one_that_is_named(tmp_path:
 
     splits = {name: datasets.Dataset.from_list([{"id": name}]) for name in ("train", "test")}
     datasets.DatasetDict(splits).save_to_disk(tmp_path / "traces")
-    assert _ids(read([str(tmp_path / "traces")])) == ["test", "train"]
-    assert _ids(read([str(tmp_path / "traces" / "train")])) == ["train"]
+    assert ids_of(read([str(tmp_path / "traces")])) == ["test", "train"]
+    assert ids_of(read([str(tmp_path / "traces" / "train")])) == ["train"]
 
 
 # --- nowhere ---------------------------------------------------------------------------------------------------------

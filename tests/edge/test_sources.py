@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from inputs import read, write_arrow, write_dataset, write_jsonl, write_parquet
 
 from pipelines.inputs import columnar, jsonl, sources
 from pipelines.inputs.sources import RawRow
 from sprint.errors import InputError
 from sprint.rows import MAX_PARTS
+from tests.edge.inputs import read, write_arrow, write_dataset, write_jsonl, write_parquet
 
 
 def _rows(count: int) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sprint import render, tags
-from sprint.curate import Curated, CurationOptions, body_of, curate_row, final_answer
+from sprint.curate import Curated, CurationOptions, OnLeak, body_of, curate_row, final_answer
 from sprint.rows import digest, read_trace
 from sprint.rules import RulesAnnotator
 from sprint.tasks import Split, get_task
@@ -151,6 +151,34 @@ def test_without_a_gold_answer_the_teachers_own_is_taken_if_so_asked() -> None:
     found = _curate({**_good(), "answer": None}, replace(OPTIONS, require_gold=False))
     assert found.is_kept
     assert found.answer == _good()["answer"]
+
+
+@pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        ("So the final answer is \\boxed{5}.", "So the final answer is \\boxed{5}."),
+        ("Thus, our final answer: \\boxed{5}", "Thus, our final answer: \\boxed{5}"),
+        ("Final answer: \\boxed{5}", "\\boxed{5}"),
+        ("**Final Answer**\n\\boxed{5}", "\\boxed{5}"),
+        ("### Final answer\nIt is \\boxed{5}.", "It is \\boxed{5}."),
+    ],
+)
+def test_only_a_heading_is_cut_off_the_final_answer(response: str, answer: str) -> None:
+    assert final_answer(Trace("t", "q", "thought", "5", response)) == answer
+
+
+def test_a_leak_is_mended_dropped_or_kept_as_told() -> None:
+    lines = ["Let me find A.", "It is 120*3=360.", "Then 360+1=361.", "So A=361.", "That is it.", "Let me find B."]
+    lines += ["Since A=361, B is 361*2=722.", "Then 722+4=726.", "So B=726.", "That is all."]
+    row = {"question": "What is B?", "reasoning": "\n".join(lines), "answer": "726", "response": "\\boxed{726}"}
+    steps = (StepLines(LineRange(1, 1), LineRange(2, 5)), StepLines(LineRange(6, 6), LineRange(7, 10)))
+    told = _Broken(Annotation(steps, ((), ())))
+    found = {on_leak: curate_row(row, told, replace(OPTIONS, on_leak=on_leak, min_ratio=0)) for on_leak in OnLeak}
+    assert found[OnLeak.KEEP].num_rounds == 1
+    assert (found[OnLeak.MEND].num_rounds, found[OnLeak.MEND].num_added_edges) == (2, 1)
+    assert "Based on execution_1.1:" in found[OnLeak.MEND].sprint_text
+    assert found[OnLeak.DROP].reason is DropReason.SIBLING_LEAK
+    assert "step 2 uses" in found[OnLeak.DROP].detail
 
 
 def test_the_closing_box_is_said_once() -> None:

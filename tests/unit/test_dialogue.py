@@ -20,7 +20,6 @@ from sprint.dialogue import (
     Unusable,
     ask_all,
     converse,
-    prompts_hash,
     replay,
     replies_of,
 )
@@ -281,8 +280,8 @@ def test_a_reply_without_end_is_shown_again_only_in_part() -> None:
 
 
 def test_the_hash_names_the_wording() -> None:
-    assert prompts_hash() == prompts_hash()
-    assert len(prompts_hash()) == 64
+    assert questions.prompts_hash() == questions.prompts_hash()
+    assert len(questions.prompts_hash()) == 64
 
 
 # --- room ------------------------------------------------------------------------------------------------------------
