@@ -7,7 +7,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := install
-.PHONY: install demo test check bench clean help
+.PHONY: install demo test check bench bench-engine fuzz clean help
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -45,6 +45,8 @@ help:
 	@echo 'make test            unit and edge tests'
 	@echo 'make check           lint, format, types'
 	@echo 'make bench           the benchmarks'
+	@echo 'make bench-engine    the engine against an oracle schedule and the authors'"'"' loop shape, on a real vLLM engine'
+	@echo 'make fuzz            fuzz the parser and the engine, a minute each; ARGS="--target parser --inputs 1000000"'
 	@echo 'make clean           remove caches (keeps .venv and runs)'
 
 demo: $(STAMP)
@@ -58,8 +60,14 @@ check: $(STAMP)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+bench-engine: $(STAMP)
+	@$(BIN)/python -m benchmarks.engine $(ARGS)
+
 bench: $(STAMP)
 	@for name in core curation annotation endpoint scale edges; do echo "benchmarks/$$name.py"; $(BIN)/python -m benchmarks.$$name $(ARGS); done
+
+fuzz: $(STAMP)
+	@$(BIN)/python -m tests.fuzz.run $(ARGS)
 
 clean:
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build ./*.egg-info

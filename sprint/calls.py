@@ -77,6 +77,9 @@ class Calls:
     ) -> FinishReason | None:
         """Samples one call into `turn` until either is over; `shown` gets the text as it becomes known."""
         reason: FinishReason | None = None
+        if sampling.max_tokens < 1:
+            shown(turn.finish(FinishReason.LENGTH))
+            return FinishReason.LENGTH
         look_at = _LOOK_EVERY_TOKENS
         async with aclosing(llm.stream(context, sampling, session=session or self.session)) as chunks:
             async for chunk in chunks:
@@ -87,7 +90,9 @@ class Calls:
                     look_at = len(turn.ids) + _LOOK_EVERY_TOKENS
                     if repeats_itself(turn.ids, self.options.repetition_tokens):
                         turn.run_away()
-                if turn.over:
+                if reason is None and self.budget() < 1:
+                    reason = FinishReason.LENGTH  # calls that run side by side share what is left
+                if turn.over or reason is not None:
                     break
         shown(turn.finish(reason))
         return reason

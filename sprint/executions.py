@@ -117,23 +117,24 @@ class Executions:
                 return await self._until_short_enough(prompt, context)
         except ContextOverflow:
             return Result("", ExecutionOutcome.NO_ROOM)
-        except TimeoutError:
-            return Result("", ExecutionOutcome.TIMED_OUT)
-        except LLMError as error:
+        except LLMError as error:  # the engine's own timeout among them, so before the execution's
             self.detail = self.detail or str(error)
             return Result("", ExecutionOutcome.FAILED)
+        except TimeoutError:
+            return Result("", ExecutionOutcome.TIMED_OUT)
 
     async def _until_short_enough(self, prompt: Prompt, context: list[int]) -> Result:
         """Asks again while the text is longer than its gate and attempts are left (the authors' loop)."""
         options, wasted = self._calls.options, 0
-        for attempt in range(1, options.attempts + 1):
-            result = await self._hedged(prompt, context, attempt)
+        result = await self._hedged(prompt, context, 1)
+        for attempt in range(2, options.attempts + 1):
             length = len(result.ids or ())
-            if attempt == options.attempts or length <= (options.execution_gate_tokens or length):
+            if length <= (options.execution_gate_tokens or length) or self._calls.room(context) < 1:
                 break
             wasted += length
             self._calls.ledger.num_retries += 1
             self._discard(length)
+            result = await self._hedged(prompt, context, attempt)
         return replace(result, path_tokens=result.path_tokens + wasted)
 
     async def _hedged(self, prompt: Prompt, context: list[int], attempt: int) -> Result:

@@ -44,7 +44,8 @@ class EngineOptions:
     max_prompts          prompts of one round that are executed; the rest are marked and joined as skipped
     max_plan_tokens      most tokens of one planner turn
     max_execution_tokens most tokens of one execution
-    max_tokens           most tokens sampled in the whole rollout
+    max_tokens           most tokens sampled in the whole rollout; executions that run side by side share what is left,
+                         and all are ended when it is used up (so where it binds, the result depends on who was faster)
     max_concurrency      executions of this rollout that run at once
     execution_timeout_s  time limit of one execution; None: no limit
     time_limit_s         time limit of the rollout; None: no limit

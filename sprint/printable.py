@@ -17,5 +17,5 @@ def printable(text: str) -> str:
 
 
 def escaped(json_text: str) -> str:
-    """JSON that says the same with such characters written as `\\u009b`, which JSON's own writer does for some only."""
+    r"""JSON that says the same with such characters written as `\u009b`, which JSON's own writer does for some only."""
     return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", json_text)

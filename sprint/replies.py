@@ -25,6 +25,7 @@ from sprint.types import Annotation, DropReason, LineRange, StepLines
 
 _LETTERS = {"plan": "P", "execution": "E", "comment": "C"}
 _MOST_FAULTS = 4  # told to the model at once
+_MOST_MISSING = 20  # steps that are named as missing
 
 
 class ReplyError(InputError):
@@ -196,7 +197,8 @@ def _parent_faults(given: Sequence[tuple[int, tuple[int, ...]]], num_steps: int)
                 yield f"step {step} names step {parent} as a parent, expected only steps before it"
     missing = [str(step) for step in range(2, num_steps + 1) if step not in times]
     if missing:
-        yield f"the parents of step {', '.join(missing)} are missing"
+        more = f" and {len(missing) - _MOST_MISSING} more" if len(missing) > _MOST_MISSING else ""
+        yield f"the parents of step {', '.join(missing[:_MOST_MISSING])}{more} are missing"
 
 
 def _raise(faults: Iterator[str], reason: DropReason) -> None:

@@ -64,18 +64,19 @@ class Loop:
         self.detail = ""
         self.sequential = False
         self.width = asyncio.Semaphore(options.max_concurrency)
+        self._opening_tokens = len(self.tokenizer.encode(tags.FINAL_OPEN))
 
     async def drive(self) -> Rollout:
         """The finished rollout, whatever happens on the way."""
         try:
             async with asyncio.timeout(self.options.time_limit_s):
                 reason = await self._until_answered()
-        except TimeoutError:
-            reason = StopReason.TIME_LIMIT
         except ContextOverflow as error:
             reason, self.detail = StopReason.CONTEXT_FULL, str(error)
-        except LLMError as error:
+        except LLMError as error:  # the engine's own timeout among them, so before the rollout's
             reason, self.detail = StopReason.FAILED, str(error)
+        except TimeoutError:
+            reason = StopReason.TIME_LIMIT
         return self._finished(reason)
 
     async def _until_answered(self) -> StopReason:
@@ -110,11 +111,13 @@ class Loop:
 
     async def _in_rounds(self, mode: Mode) -> StopReason:
         for number in range(1, self.options.max_rounds + 1):
-            if self.calls.room(self.context) < 1:
+            if self.calls.room(self.context) < (1 + self._opening_tokens if number == self.options.max_rounds else 1):
                 return self._no_room()
             async with _children() as group:
                 turn, executions = await self._plan(number, group)
-                results = await executions.results()
+                if turn.part is Part.FINAL:  # nobody will read what it had asked for before
+                    await executions.cancel()
+                results = await executions.results() if turn.part is Part.PLAN else []
             self.detail = self.detail or executions.detail
             self.context += turn.ids
             if turn.part is Part.FINAL:

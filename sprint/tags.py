@@ -59,12 +59,12 @@ class Tag:
 
 
 _TAG = re.compile(
-    r"<(?P<closing>/?)(?:(?P<plain>think|Final_answer)|(?P<block>Plan|Execution)_(?P<r1>[1-9]\d{0,3})"
-    r"|(?P<item>prompt|execution)_(?P<r2>[1-9]\d{0,3})\.(?P<n>[1-9]\d{0,3}))>"
+    r"<(?P<closing>/?)(?:(?P<plain>think|Final_answer)|(?P<block>Plan|Execution)_(?P<r1>[1-9][0-9]{0,3})"
+    r"|(?P<item>prompt|execution)_(?P<r2>[1-9][0-9]{0,3})\.(?P<n>[1-9][0-9]{0,3}))>"
 )
-PROMPT_CLOSING = re.compile(r"</prompt_[1-9]\d{0,3}\.[1-9]\d{0,3}>")
+PROMPT_CLOSING = re.compile(r"</prompt_[1-9][0-9]{0,3}\.[1-9][0-9]{0,3}>")
 _LONGEST_TAG = len("</execution_9999.9999>")
-_TAG_START = re.compile(r"</?[A-Za-z_]*(?:_\d*(?:\.\d*)?)?\Z")
+_TAG_START = re.compile(r"</?[A-Za-z_]*(?:_[0-9]*(?:\.[0-9]*)?)?\Z")
 
 
 def _tag(match: re.Match[str]) -> Tag:

@@ -152,11 +152,14 @@ class PlanTurn(Turn):
             self._close()
         self.part = Part.FINAL
         if not tag.closing:
+            self.prompts, self._instruction = [], None  # what had been asked for is no longer needed
             self._open()
 
     def _open(self) -> None:
-        self._opened = True
-        self._body.clear()
+        """A block is opened: what was written before it is none of it, but prompts that were closed stay asked."""
+        if not self.prompts and self._instruction is None:
+            self._opened = True
+            self._body.clear()
 
     def _ended(self, reason: FinishReason | None) -> None:
         if self.ran_away:

@@ -17,7 +17,7 @@ from sprint.tags import TagKind, opening, prompt
 from sprint.tokenizer import Tokenizer
 from sprint.turn import PlanTurn, Prompt
 
-_PROMPT = re.compile(r"<prompt_[1-9]\d*\.[1-9]\d*>(.*?)</prompt_[1-9]\d*\.[1-9]\d*>", re.S)
+_PROMPT = re.compile(r"<prompt_[1-9][0-9]*\.[1-9][0-9]*>(.*?)</prompt_[1-9][0-9]*\.[1-9][0-9]*>", re.S)
 
 
 def executor_context(

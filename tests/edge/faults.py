@@ -36,6 +36,7 @@ class Fault(StrEnum):
     NO_CONTENT = "no_content", "bad_body"
     THOUGHT_ONLY = "thought_only", "bad_body"  # reasoning_content, but no content
     ERROR_IN_200 = "error_in_200", "bad_body"
+    FLOOD = "flood", "bad_body"  # a body that hardly ends: 128 MiB of it
     SPENT = "spent", "spent"  # the thought took all tokens
     DECLINED = "declined", "refused"  # `refusal` instead of content
     BAD_REQUEST = "bad_request", "refused"  # 400

@@ -68,7 +68,7 @@ class MisbehavingServer:
         self.usage, self.cached_tokens, self.finish_reason = usage, cached_tokens, finish_reason
         self.capacity = capacity
         self.log: list[Asked] = []
-        self.in_flight = self.peak = 0
+        self.in_flight = self.peak = self.flooded_bytes = 0
         self.url = ""
         self.times_asked: Counter[str] = Counter()  # how often each request arrived, by its key
         self._suffered: Counter[str] = Counter()
@@ -169,6 +169,8 @@ class _Answer:
             return self._refusal(400, f"Unsupported parameter: '{name}' is not supported.{hint}")
         if fault in STATUS:
             return self._refusal(STATUS[fault], f"as scripted: {fault}")
+        if fault is Fault.FLOOD:
+            return await self._flood()
         if fault in (Fault.STALL, Fault.DRIP, Fault.RESET, Fault.DISCONNECT):
             return await self._hang(fault)
         return self._body(fault)
@@ -196,6 +198,14 @@ class _Answer:
                 await asyncio.sleep(0.05)
         if self.request.transport:
             self.request.transport.abort()
+        return response
+
+    async def _flood(self) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(self.request)
+        for _ in range(128):
+            await response.write(b" " * (1 << 20))
+            self.server.flooded_bytes += 1 << 20
         return response
 
     def _body(self, fault: Fault | None) -> web.Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import traceback
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from pipelines.endpoint.client import Endpoint, EndpointRefused
 from pipelines.endpoint.config import Structured
+from pipelines.endpoint.limit import limited_client
 from pipelines.endpoint.wire import Failure
 from sprint.requests import RequestFailed
 from tests.edge.asking import KEY_NAME, asking, configured, question, running
@@ -174,3 +176,38 @@ def test_a_check_names_the_variable_of_a_wrong_key() -> None:
 def test_a_check_says_that_nobody_listens() -> None:
     with pytest.raises(EndpointRefused, match="cannot be reached"):
         running(configured(closed_url()), checked)
+
+
+# --- how much is read -----------------------------------------------------------------------------------------------
+
+
+def test_a_body_without_end_is_not_read_to_its_end() -> None:
+    with MisbehavingServer(faults=Faults(script=(Fault.FLOOD,))) as server:
+        replies, failures = running(configured(server.url), asking(1))
+        assert replies[0].text == "question 0"
+        assert failures == {"bad_body": 1}
+        assert server.flooded_bytes < 64 << 20
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_what_grows_when_it_is_unpacked_is_cut_too(status: int) -> None:
+    packed = gzip.compress(b"[" * (64 << 20), compresslevel=9)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 {status} X\r\nContent-Encoding: gzip\r\nContent-Length: {len(packed)}\r\n\r\n"
+        writer.write(head.encode() + packed)
+        await writer.drain()
+        writer.close()
+
+    async def work() -> int:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        client = limited_client(1000)
+        async with server:
+            response = await client.post(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", content=b"{}")
+        await client.aclose()
+        assert response.status_code == status
+        assert "content-encoding" not in response.headers
+        return len(response.content)
+
+    assert asyncio.run(work()) == 1001

@@ -256,3 +256,15 @@ def test_the_demo_does_not_write_into_a_folder_in_use(tmp_path: Path, capsys: py
 
 def test_errors_meant_for_people_are_of_one_family() -> None:
     assert issubclass(StepFailed, SprintError)
+
+
+def test_a_mistake_that_quotes_data_steers_no_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*arguments: Any) -> None:
+        raise SprintError("row \x1b]0;pwned\x07 \x9b31m\r \ud800\tis odd\nindeed")
+
+    monkeypatch.setattr("sprint.commandline.application", failing)
+    code, _, err = run(capsys, "curate", "x")
+    assert code == 2
+    assert err == "error: row \ufffd]0;pwned\ufffd \ufffd31m\ufffd \ufffd\tis odd\nindeed\n"

@@ -169,6 +169,34 @@ def test_the_card_names_both_sets_and_what_made_them() -> None:
     assert "`messages`" not in text
 
 
+def test_markup_in_the_settings_stays_text_in_the_card() -> None:
+    settings = {"contamination": [EVIL, "![x](http://tracker/y.png)\n# no heading"], "tokenizer": EVIL}
+    about = {"name": EVIL, "model": EVIL, "prompts": EVIL}
+    manifest = {"settings": settings, "annotator": about, "code": {"version": EVIL, "commit": EVIL}, "hash": EVIL}
+    text = card_text(manifest, summarise(ROWS)[0])
+    assert "<script" not in text
+    assert text.count("&lt;script&gt;") >= 5
+    assert "![x](" not in text
+    assert "\n# no heading" not in text
+
+
+def test_a_set_is_cut_by_the_size_of_its_texts_and_tokens_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = [row for row in ROWS if row.row.is_kept]
+    one = len(kept[0].row.sprint_text.encode())
+
+    def files(most_bytes: int, *fields: str) -> int:
+        monkeypatch.setattr("pipelines.sets._MOST_BYTES", most_bytes)
+        store = Store(str(tmp_path / f"{most_bytes}-{len(fields)}"))
+        with Sets(store, 1000, fields, True, None) as sets:
+            for _ in range(4):
+                sets.add(kept[0])
+        return len(store.names("sprint"))
+
+    assert files(100 * one, "text") == 1
+    assert files(int(3.5 * one), "text") < files(int(3.5 * one), "text", "messages")  # holds the text twice
+    assert files(int(3.5 * one), "text") < files(int(3.5 * one), "text", "tokens")
+
+
 def test_datasets_loads_both_sets_of_a_run_with_its_card(tmp_path: Path) -> None:
     import datasets
 

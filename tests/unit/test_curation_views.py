@@ -11,9 +11,10 @@ import pytest
 
 from pipelines.record.rows import Recorded
 from pipelines.record.store import Store
-from pipelines.views.compare import compare
+from pipelines.views.compare import compare, comparison
 from pipelines.views.config import CompareConfig, InspectConfig
 from pipelines.views.graph import graph_svg
+from pipelines.views.html import raw_lines
 from pipelines.views.inspect import find, inspect
 from pipelines.views.inspect_page import row_html
 from pipelines.views.rowview import Role, StepView, view
@@ -82,6 +83,15 @@ def test_a_step_that_follows_a_plan_of_its_round_stands_to_the_right_of_it() -> 
     assert "edge added" in drawing
 
 
+def test_markup_in_a_line_of_the_trace_stays_text() -> None:
+    row = ROWS[0].row
+    word = row.reasoning.split()[1]
+    opened = view(replace(row, reasoning=row.reasoning.replace(f" {word} ", f" <script>{word}</script> ", 1)))
+    assert sum("<script>" in line.text for line in opened.lines) == 1
+    assert f"&lt;script&gt;{word}&lt;/script&gt;" in raw_lines(opened)
+    assert "<script" not in raw_lines(opened)
+
+
 # --- finding ---------------------------------------------------------------------------------------------------------
 
 
@@ -129,6 +139,28 @@ def test_a_folder_without_a_record_is_no_run(tmp_path: Path) -> None:
         inspect(InspectConfig(run=str(tmp_path), id="x"))
 
 
+ORDERS = "\x1b]0;pwned\x07 \x9b31m \x7f \r"
+
+
+def test_what_steers_a_terminal_does_nothing_in_a_row_that_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = ROWS[0].row
+    texts = {name: f"{getattr(row, name)} {ORDERS}" for name in ("question", "answer", "detail", "level")}
+    reasoning = row.reasoning.replace("\n", f" {ORDERS}\n", 1)
+    sprint_text = row.sprint_text.replace("\n</Plan_1>", f" {ORDERS}\n</Plan_1>", 1)
+    hostile = replace(row, id=f"a{ORDERS}", reasoning=reasoning, sprint_text=sprint_text, **texts)
+    run = run_folder(tmp_path / "run", [Recorded(hostile, 0, ORDERS)])
+    inspect(InspectConfig(run=run, id="#0"))
+    shown = capsys.readouterr().out
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", shown)
+    assert shown.count("\ufffd]0;pwned\ufffd") > 3
+    inspect(InspectConfig(run=run, id="#0", as_json=True))
+    written = capsys.readouterr().out
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", written)
+    assert json.loads(written)["id"] == hostile.id
+
+
 # --- comparing -------------------------------------------------------------------------------------------------------
 
 
@@ -148,6 +180,35 @@ def test_what_one_run_drops_and_the_other_keeps_is_counted(tmp_path: Path) -> No
     found = compare(CompareConfig(first=runs[0], second=runs[1], out=tmp_path / "agreement.html"))
     assert (found.num_joined, found.num_compared, found.kept) == (1, 0, (0, 1, 0, 0))
     assert "</html>" in (tmp_path / "agreement.html").read_text()
+
+
+def test_a_duplicate_does_not_stand_for_the_row_that_it_repeats(tmp_path: Path) -> None:
+    row = ROWS[0].row
+    twin = Curated("twin", row.question, reason=DropReason.DUPLICATE, digest=row.digest)
+    both = [Recorded(twin, 1, "b"), replace(ROWS[0], position=0), Recorded(twin, 2, "c")]
+    for number, rows in enumerate((both, both[::-1], both[1:], both[:2])):
+        run = run_folder(tmp_path / str(number), rows)
+        found = compare(CompareConfig(first=run, second=run))
+        assert (found.num_joined, found.num_compared, found.kept) == (1, 1, (1, 0, 0, 0))
+
+
+def test_the_keys_in_an_address_stand_in_no_message(tmp_path: Path) -> None:
+    runs = [run_folder(tmp_path / str(number), rows) for number, rows in enumerate((ROWS[:2], ROWS[2:4], []))]
+    one, other, empty = (Store(run) for run in runs)
+    for store in (one, other, empty):
+        store.place = f"s3://KEY:SECRET@bucket{store.place}?endpoint_override=SECRET"
+    said = []
+    for fail in (lambda: comparison(one, other), lambda: find(one, "nothing"), lambda: find(empty, "x")):
+        with pytest.raises(InputError) as caught:
+            fail()
+        said.append(str(caught.value))
+    clones = [replace(ROWS[0], row=replace(ROWS[0].row, id=f"twin-{n}"), position=n) for n in range(2)]
+    one = Store(run_folder(tmp_path / "twins", clones))
+    one.place = other.place
+    with pytest.raises(InputError) as caught:
+        find(one, "twin")
+    said.append(str(caught.value))
+    assert all("s3://bucket/" in sentence and "SECRET" not in sentence for sentence in said)
 
 
 def test_runs_without_a_trace_in_common_are_not_compared(tmp_path: Path) -> None:

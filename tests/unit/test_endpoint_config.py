@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.endpoint.config import EndpointConfig, Structured
+from pipelines.endpoint.config import HIDDEN, EndpointConfig, Structured, masked
 from pipelines.endpoint.pace import Bucket, Pacer
-from pipelines.endpoint.wire import Dialect, Failure, read_refusal, read_reply
+from pipelines.endpoint.wire import MOST_BODY_BYTES, Dialect, Failure, read_refusal, read_reply, served_models
 from sprint.config import validate
 from sprint.errors import ConfigError
 from sprint.requests import Message, Purpose, Reply, Request, Role
@@ -32,6 +34,11 @@ def test_the_defaults_need_only_a_model() -> None:
     [
         ({"api_key_env": SECRET}, "'api_key_env' is '(hidden)': expected the name of the environment variable"),
         ({"base_url": f"https://user:{SECRET}@host/v1"}, "'base_url' is '(hidden)': expected no user name or password"),
+        (
+            {"base_url": f"https://host/v1?api_key={SECRET}"},
+            "'base_url' is '(hidden)': expected no user name or password",
+        ),
+        ({"base_url": f"https://host/v1#{SECRET}"}, "and no query in it"),
         ({"headers": {"Authorization": SECRET}}, "'Authorization' carries a key"),
         ({"base_url": "localhost:8000/v1"}, "expected an address like https://api.openai.com/v1"),
         ({"base_url": "http://host:http/v1"}, "expected an address like https://api.openai.com/v1"),
@@ -133,3 +140,74 @@ def test_every_refusal_is_read(status: int, content: bytes, headers: dict[str, s
     assert f"answered {status}" in failed.message
     assert failed.status == status
     assert failed.wait_s is None or 0 <= failed.wait_s <= 600
+
+
+# --- odd bodies ------------------------------------------------------------------------------------------------------
+
+
+def _body(content: str, usage: object = None) -> bytes:
+    return json.dumps({"choices": [{"message": {"content": content}}], "usage": usage}).encode()
+
+
+def _reply(content: bytes, purpose: Purpose = Purpose.STEPS) -> Reply:
+    reply = read_reply(content, replace(REQUEST, purpose=purpose))
+    assert isinstance(reply, Reply)
+    return reply
+
+
+def test_half_a_surrogate_pair_in_a_reply_becomes_a_question_mark() -> None:
+    assert _reply(_body("P1 \ud83d E2")).text == "P1 ? E2"
+    refusal = json.dumps({"error": {"message": "no \udc00"}}).encode()
+    assert read_refusal(400, refusal, {}).message == "answered 400: no ?"
+    declined = json.dumps({"choices": [{"message": {"refusal": "no \udc00"}}]}).encode()
+    assert getattr(read_reply(declined, REQUEST), "message", "") == "declined: no ?"
+    assert served_models(json.dumps({"data": [{"id": "m\ud800"}]}).encode()) == ["m?"]
+
+
+@pytest.mark.parametrize("content", [b"[" * 200_000, b'{"choices":' * 100_000])
+def test_a_body_nested_without_end_is_a_bad_body(content: bytes) -> None:
+    outcome = read_reply(content, REQUEST)
+    assert getattr(outcome, "kind", None) is Failure.BAD_BODY
+    assert read_refusal(400, content, {}).kind is Failure.REFUSED
+    assert served_models(content) == []
+
+
+@pytest.mark.parametrize("odd", [10**25, 2**31, -1, True, 3.0, "7", None])
+def test_a_count_of_tokens_that_cannot_be_one_is_not_known(odd: object) -> None:
+    usage = {"prompt_tokens": odd, "completion_tokens": odd, "prompt_tokens_details": {"cached_tokens": odd}}
+    found = _reply(_body("P1", usage)).usage
+    assert (found.prompt_tokens, found.output_tokens, found.cached_tokens) == (0, 0, None)
+    good = {"prompt_tokens": 2**31 - 1, "completion_tokens": 0, "prompt_tokens_details": {"cached_tokens": 0}}
+    found = _reply(_body("P1", good)).usage
+    assert (found.prompt_tokens, found.output_tokens, found.cached_tokens) == (2**31 - 1, 0, 0)
+
+
+def test_a_body_that_is_too_long_is_a_bad_body() -> None:
+    content = _body("P1")
+    padded = content + b" " * (MOST_BODY_BYTES - len(content))
+    assert _reply(padded).text == "P1"
+    outcome = read_reply(padded + b" ", REQUEST)
+    assert getattr(outcome, "message", "") == "answered with a body of more than 8 MiB"
+
+
+def test_a_reply_leaves_it_to_the_conversation_to_count_repairs() -> None:
+    assert _reply(_body("P1"), Purpose.STEPS_REPAIR).usage.num_repairs == 0
+
+
+@pytest.mark.parametrize("wait", ["Mon, 01 Jan 2020 00:00:00 +99999999999999999999", "Mon, 01 Jan 0001 00:00:00 +1200"])
+def test_a_date_beyond_all_calendars_is_no_pause(wait: str) -> None:
+    assert not read_refusal(429, b"", {"retry-after": wait}).wait_s
+
+
+# --- secrets ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_named_like_a_secret_is_hidden_at_any_depth() -> None:
+    secrets = {"hf_token": SECRET, "apiKey": SECRET, "X-API-KEY": SECRET, "db": {"password": [SECRET, {"a": SECRET}]}}
+    assert SECRET not in json.dumps(masked([secrets]))
+    assert masked(secrets)["db"] == {"password": [HIDDEN, {"a": HIDDEN}]}
+
+
+def test_what_is_not_named_like_a_secret_stays() -> None:
+    plain = {"max_tokens": 64, "tokenizer": "t", "token": 5, "author": "a", "use_auth": True, "keys": ["k"], "n": None}
+    assert masked(plain) == plain

@@ -53,6 +53,15 @@ def test_what_only_a_sibling_produced_is_a_leak(first: str, second: str) -> None
     assert _siblings(first, second) == [(2, 1)]
 
 
+@pytest.mark.parametrize("known", ["1700 and 28", "1736 less 8", "3456 over 2", "12 on an edge", "48 by 36"])
+def test_what_one_operation_on_known_numbers_gives_is_no_leak(known: str) -> None:
+    """It may have been worked out in the head, be the numbers the execution's own or those of the question."""
+    used = "The volume is 1728 * 5 = 8640."
+    assert _siblings(AREA, f"There are {known}. {used}") == []
+    assert _siblings(AREA, used, f"There are {known}.") == []
+    assert _siblings(AREA, f"There are 1700 and 29. {used}", "There are 1731.") == [(2, 1)]
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [

@@ -90,6 +90,19 @@ def test_dashes_mark_a_jump_and_headers_name_executed_parents_once() -> None:
     )
 
 
+def test_a_header_counts_until_another_takes_its_place() -> None:
+    steps = (
+        Step(1, "", "one", "do one"),
+        Step(2, "look", "", "", (1,)),
+        Step(3, "", "three", "do three", (2,)),
+        Step(4, "", "four", "do four", (1,)),
+    )
+    plan = rounds.pack(steps, "end").rounds[1].plan
+    assert plan == (
+        "Based on execution_1.1:\nlook\n<prompt_2.1> do three </prompt_2.1>\n<prompt_2.2> do four </prompt_2.2>"
+    )
+
+
 # --- annotations become steps ----------------------------------------------------------------------------------------
 
 LINES = ["Let me add. ", "1+1=2. ", "2+1=3. ", "3+1=4. ", "4+1=5. ", "Nice.\n"]
