@@ -136,6 +136,8 @@ class PlanTurn(Turn):
             self._cut_before_tag()
         elif tag.kind is TagKind.PLAN:
             self._open()
+        else:
+            self._passed_over()
 
     def _take_prompt(self, tag: Tag) -> None:
         self._body.append(tag.text)
@@ -157,9 +159,15 @@ class PlanTurn(Turn):
 
     def _open(self) -> None:
         """A block is opened: what was written before it is none of it, but prompts that were closed stay asked."""
-        if not self.prompts and self._instruction is None:
-            self._opened = True
-            self._body.clear()
+        if self.prompts or self._instruction is not None:
+            self._passed_over()
+            return
+        self._opened = True
+        self._body.clear()
+
+    def _passed_over(self) -> None:
+        """A tag that means nothing here is left out; what stood around it must not grow together into another."""
+        self._body.append(" ")
 
     def _ended(self, reason: FinishReason | None) -> None:
         if self.ran_away:

@@ -261,10 +261,10 @@ def test_errors_meant_for_people_are_of_one_family() -> None:
 def test_a_mistake_that_quotes_data_steers_no_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(*arguments: Any) -> None:
+    def failing(*arguments: Any, **options: Any) -> None:
         raise SprintError("row \x1b]0;pwned\x07 \x9b31m\r \ud800\tis odd\nindeed")
 
-    monkeypatch.setattr("sprint.commandline.application", failing)
+    monkeypatch.setattr("sprint.commandline.application", lambda *arguments: failing)
     code, _, err = run(capsys, "curate", "x")
     assert code == 2
     assert err == "error: row \ufffd]0;pwned\ufffd \ufffd31m\ufffd \ufffd\tis odd\nindeed\n"

@@ -96,7 +96,7 @@ def test_comments_end_at_a_quotation_mark(text: str, value: object) -> None:
     [
         ("  - Step 2 : 1", (1,)),
         ("> step #2 <- 1", (1,)),
-        ('"2": 1', (1,)),
+        ('2" : 1', (1,)),
         ("• 2 depends on 1", (1,)),
         ("2 needs 1", (1,)),
     ],
