@@ -60,6 +60,7 @@ class SprintOptions(StrictModel):
     plan_gate_tokens: int | None = Field(default=None, ge=1)
     execution_gate_tokens: int | None = Field(default=None, ge=1)
     rollouts: int | None = Field(default=None, ge=1, le=8)
+    count_as_published: bool | None = None
     events: bool = False
     timeline: bool = False
 

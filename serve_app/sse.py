@@ -12,7 +12,7 @@ from typing import Any
 
 from serve_app.schema import ChatRequest, Envelope, error_object, finish_reason, openai_usage, sprint_object
 from sprint.card import Method
-from sprint.events import Delta, Event, Finished, Part, RoundJoined
+from sprint.events import Delta, Event, Finished, Part, RoundJoined, RoundStarted
 from sprint.tags import THINK_OPEN
 from sprint.types import Rollout, StopReason
 
@@ -35,7 +35,7 @@ class Transcript:
 
     def chunks(self, event: Event) -> Iterator[dict[str, Any]]:
         """What the client hears of `event`."""
-        if not self._sent:
+        if not self._sent and not isinstance(event, RoundStarted):  # nothing has been written yet
             yield from self._reasoning(THINK_OPEN)
         if self._asked.sprint.events:
             yield self._envelope.event_chunk(event.as_dict())

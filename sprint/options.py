@@ -64,7 +64,7 @@ class EngineOptions:
     plan_gate_tokens, execution_gate_tokens   longest text that is taken before the last attempt; None: any
     rollouts             how often a question may be worked on that ends without a boxed answer
 
-    count_as_published   also count as the authors' code does, which encodes the whole text once more
+    count_as_published   also count as the authors' code does; it encodes the whole text once more, before the answer is out
     """
 
     mode: Mode = Mode.AUTO
@@ -90,7 +90,7 @@ class EngineOptions:
     plan_gate_tokens: int | None = None
     execution_gate_tokens: int | None = None
     rollouts: int = 1
-    count_as_published: bool = True
+    count_as_published: bool = False
 
     def __post_init__(self) -> None:
         for name in (

@@ -12,6 +12,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from sprint import render, tags
 from sprint.calls import Calls
@@ -264,6 +265,7 @@ class Loop:
 
     def _finished(self, reason: StopReason) -> Rollout:
         written = self.tokenizer.decode(self.context[len(self.prompt_ids) :])
+        usage = self.ledger.usage(None, sequential=self.sequential)  # first: what follows is on nobody's clock
         closes = reason is StopReason.ANSWERED and not self.sequential and "</think>" not in written
         text = tags.THINK_OPEN + written + (tags.THINK_CLOSE if closes else "")
         return Rollout(
@@ -271,7 +273,7 @@ class Loop:
             text,
             self.final,
             None if self.sequential else Trajectory(tuple(self.rounds), self.final),
-            self.ledger.usage(self._counted_as_published(text), sequential=self.sequential),
+            replace(usage, code_sequential_tokens=self._counted_as_published(text)),
             reason,
             self.prompt_ids,
             tuple(self.context),

@@ -78,6 +78,7 @@ class HttpSolver:
 
     def _body(self, question: str, timeline: bool) -> dict[str, Any]:
         config = self.config
+        asked = {"mode": config.mode, "dispatch": config.dispatch, "timeline": timeline, "count_as_published": True}
         return {
             "model": self.model,
             "messages": [{"role": "user", "content": question}],
@@ -85,7 +86,7 @@ class HttpSolver:
             "top_p": config.top_p,
             "max_tokens": config.max_tokens,
             "seed": config.seed,
-            "sprint": {"mode": config.mode, "dispatch": config.dispatch, "timeline": timeline},
+            "sprint": asked,
         }
 
     async def _json(self, verb: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
