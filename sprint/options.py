@@ -64,7 +64,7 @@ class EngineOptions:
     plan_gate_tokens, execution_gate_tokens   longest text that is taken before the last attempt; None: any
     rollouts             how often a question may be worked on that ends without a boxed answer
 
-    count_as_published   also count as the authors' code does; it encodes the whole text once more, before the answer is out
+    count_as_published   also count as the authors' code does, which encodes the whole text once more
     """
 
     mode: Mode = Mode.AUTO

@@ -195,7 +195,9 @@ def test_a_client_that_goes_away_cancels_its_rollout(server: Server) -> None:
     async def leave() -> None:
         url = f"{server.url}/v1/chat/completions"
         async with httpx.AsyncClient(timeout=30) as client, client.stream("POST", url, json=body) as response:
-            await anext(response.aiter_lines())
+            lines = response.aiter_lines()
+            while "reasoning_content" not in await anext(lines):  # until something has been sampled
+                pass
             assert await server.num_unfinished() == 1
         async with asyncio.timeout(10):
             while await server.num_unfinished():
