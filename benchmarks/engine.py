@@ -30,6 +30,7 @@ from benchmarks.engine_tables import tables
 from benchmarks.forced import ForcedServer, Shape, engine_args
 from benchmarks.structures import Structure, draw, read, scaled
 from benchmarks.trajectories import Answer, Contexts, Speaker, save_tokenizer
+from sprint.errors import InputError
 from sprint.tokenizer import load_tokenizer
 
 _SMALL = {"layers": 2, "hidden": 128}
@@ -147,7 +148,10 @@ async def measure(bench: arms.Bench, answers: list[Answer], by_name: dict[str, a
 
 def main() -> None:
     args = parsed()
-    found = structures(args)
+    try:
+        found = structures(args)
+    except InputError as error:
+        raise SystemExit(f"error: {error}") from None
     with tempfile.TemporaryDirectory() as folder:
         bench, answers = bench_of(args, found, Path(folder))
         try:

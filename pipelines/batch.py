@@ -19,6 +19,7 @@ from pipelines.record.store import Store
 from pipelines.worker import Job, Settings, pending_requests
 from sprint.errors import InputError
 from sprint.requests import AnnotationUsage, Reply, RequestFailed
+from sprint.rows import writable
 
 _MOST_PASSES = 8  # a conversation has four requests; more passes mean that replies are not found again
 _CPU_STAGES = 6  # chat template, tokenizer, engine, detokenizer and the reading hold a CPU each
@@ -116,10 +117,18 @@ def kept(batch: Any) -> Any:
     import pyarrow as pa
 
     rows = [
-        reply_store.reply_values(values["digest"], values["key"], values["purpose"], _reply(values))
+        reply_store.reply_values(values["digest"], values["key"], values["purpose"], _read(values))
         for values in batch.to_pylist()
     ]
     return pa.Table.from_pylist(rows, schema=reply_store.reply_schema())
+
+
+def _read(values: Mapping[str, Any]) -> Reply | RequestFailed:
+    """What the engine gave for one request. What cannot be read costs that request, not the batch around it."""
+    try:
+        return _reply(values)
+    except Exception as error:
+        return RequestFailed(f"{type(error).__name__}: {error}", AnnotationUsage(num_failures=1))
 
 
 def _reply(values: Mapping[str, Any]) -> Reply | RequestFailed:
@@ -133,7 +142,7 @@ def _reply(values: Mapping[str, Any]) -> Reply | RequestFailed:
         output_tokens=num_output,
         seconds=float(values["time_taken_llm"]),
     )
-    return Reply(values["generated_text"], num_output >= int(values["max_tokens"]), usage)
+    return Reply(writable(values["generated_text"]), num_output >= int(values["max_tokens"]), usage)
 
 
 def check(engine: EngineConfig) -> None:

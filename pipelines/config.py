@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pipelines.endpoint.config import EndpointConfig
+from pipelines.endpoint.config import EndpointConfig, masked
 from pipelines.inputs.filesystems import display_name
 from sprint.annotate import FOLD_LINES
 from sprint.config import StrictModel
@@ -65,7 +65,9 @@ class CurateConfig(StrictModel):
     overwrite: bool = Field(False, description="delete the run that stands in `out` and start anew")
     resume: bool = Field(False, description="go on where the run in `out` stopped")
     retry_failed: bool = Field(False, description="with resume: ask again for rows whose requests had failed")
-    columns: dict[str, str] = Field(default_factory=dict, description="column of a field, e.g. reasoning=thought; give once for each")
+    columns: dict[str, str] = Field(
+        default_factory=dict, description="column of a field, e.g. reasoning=thought; give once for each"
+    )
     require_gold: bool = Field(True, description="drop rows without a gold answer to check against")
 
     annotator: Literal["rules", "openai", "vllm", "recorded"] = Field("rules", description="who finds the steps")
@@ -92,12 +94,12 @@ class CurateConfig(StrictModel):
     on_leak: OnLeak = Field(OnLeak.MEND, description="when an execution uses a sibling's result")
     max_chars: int | None = Field(None, ge=1, description="longest reasoning, in characters")
     max_length: int | None = Field(None, ge=1, description="longest training text (tokens if there is a tokenizer)")
-    contamination: tuple[str, ...] = Field((), description="an evaluation set that no question may overlap with; give once for each")
+    contamination: tuple[str, ...] = Field((), description="evaluation set not to overlap with; give once for each")
     contamination_ngram: int = Field(13, ge=3, description="words in a row that make an overlap")
 
     tokenizer: str = Field("", description="folder or .tiktoken file: lengths are counted in its tokens")
     fields: tuple[Literal["text", "messages", "tokens"], ...] = Field(
-        ("text", "messages"), description="text, messages or tokens (which needs a tokenizer); give once for each"
+        ("text", "messages"), description="text, messages, tokens (needs a tokenizer); give once for each"
     )
     instruction: Literal["sprint", "none"] = Field("sprint", description="what stands before the question in messages")
     push: str = Field("", description="hub dataset to upload the finished sets to, as owner/name")
@@ -163,7 +165,9 @@ class CurateConfig(StrictModel):
             values[name] = [display_name(place) for place in values[name]]  # an address may hold keys
         values["recorded"] = display_name(self.recorded) if self.recorded else ""
         if self.endpoint:
-            values["endpoint"] = self.endpoint.model_dump(mode="json", exclude={*_LIMITS, *_ACCESS})
+            values["endpoint"] = masked(self.endpoint.model_dump(mode="json", exclude={*_LIMITS, *_ACCESS}))
+        if self.engine:
+            values["engine"] = masked(values["engine"])
         return values
 
 

@@ -95,7 +95,7 @@ class _Run:
     def annotate(self) -> None:
         """Brings the record to where every row stands in it."""
         place = self.config.recorded or self.store.place
-        self.settings = replace(self.settings, replies_from=place)
+        self.settings = replace(self.settings, replies_from=place, replays=bool(self.config.recorded))
         if self.config.engine:
             every_s = self.config.checkpoint_s
             batch.ask_all(lambda: self._replayed(place), self.settings, self.config.engine, self.store, every_s, _tell)

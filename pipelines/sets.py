@@ -12,6 +12,8 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+
 from pipelines.record.rows import Recorded
 from pipelines.record.store import Store
 from sprint.card import Instruction, Method, ModelCard
@@ -92,7 +94,7 @@ class _Writer:
     def _tokens(self, row: Curated, text: str) -> dict[str, Any]:
         """Prompt and answer as one sequence, and which tokens are trained on (layout `flat`)."""
         tokens = training_example(row.id, row.question, text, self._prompter, Layout.FLAT).main
-        return {"input_ids": list(tokens.ids), "loss_mask": list(tokens.sampled)}
+        return {"input_ids": np.array(tokens.ids, np.int32), "loss_mask": np.array(tokens.sampled, np.bool_)}
 
     def schema(self) -> Any:
         import pyarrow as pa
@@ -118,8 +120,9 @@ class _ParquetSet:
         self._num_files = self._bytes = 0
 
     def add(self, row: Curated) -> None:
-        self._rows.append(self._writer.row(row))
-        self._bytes += len(row.sprint_text) + len(row.question)
+        made = self._writer.row(row)
+        self._rows.append(made)
+        self._bytes += _size(made)
         if len(self._rows) >= self._rows_per_file or self._bytes > _MOST_BYTES:
             self._flush()
 
@@ -133,3 +136,13 @@ class _ParquetSet:
         table = pa.Table.from_pylist(self._rows, schema=self._writer.schema())
         self._store.write_table(f"{self._writer.method}/part-{self._num_files:05d}.parquet", table, row_group_rows=1000)
         self._rows, self._bytes, self._num_files = [], 0, self._num_files + 1
+
+
+def _size(value: Any) -> int:
+    """Bytes that a value takes in a table: texts and tokens, which a row may hold twice over; numbers hardly count."""
+    if isinstance(value, str):
+        return len(value.encode())
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return sum(map(_size, parts))

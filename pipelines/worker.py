@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
+from pipelines.endpoint.client import Endpoint, EndpointRefused
 from pipelines.endpoint.config import EndpointConfig
 from pipelines.inputs import sources
 from pipelines.inputs.sources import RawRow, Shard
@@ -28,7 +29,7 @@ from sprint.contamination import Contamination
 from sprint.curate import Curated, CurationOptions, Prepared
 from sprint.dialogue import DialogueOptions, Outcome, Pending, Unusable
 from sprint.measure import Count
-from sprint.requests import Prices, Reply, Request
+from sprint.requests import AnnotationUsage, Prices, Reply, Request
 from sprint.rows import digest
 from sprint.rules import RulesAnnotator
 from sprint.types import DropReason
@@ -66,7 +67,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What workers are told. `replies_from` is the place of replies to replay, for annotators that do not ask."""
+    """What workers are told. `replies_from` is the place of replies to replay, for annotators that do not ask.
+
+    `replays`: those replies are another run's, which paid for them, so here they cost nothing.
+    """
 
     options: CurationOptions
     dialogue: DialogueOptions = field(default_factory=DialogueOptions)
@@ -74,6 +78,7 @@ class Settings:
     tokenizer: str = ""
     contamination: Contamination | None = None
     replies_from: str = ""
+    replays: bool = False
 
 
 @lru_cache(maxsize=2)
@@ -121,20 +126,27 @@ class Worker:
         """The record of a row, given how the conversation about it ended."""
         if isinstance(outcome, Pending):
             outcome = Unusable(DropReason.REQUEST_FAILED, "no reply is recorded", outcome.exchanges, outcome.usage)
-        if isinstance(outcome, Unusable):
-            row = curate.unusable(prepared, outcome.reason, outcome.detail)
-        else:
-            row = curate.judge(prepared, outcome.annotation, self.settings.options, self.count)
         cost = self.settings.prices.cost(outcome.usage)
-        return Recorded(replace(row, usage=outcome.usage), raw.position, raw.where, outcome.exchanges, cost)
+        row = replace(self._judged(prepared, outcome), usage=outcome.usage)
+        return Recorded(row, raw.position, raw.where, outcome.exchanges, cost)
+
+    def _judged(self, prepared: Prepared, outcome: Outcome) -> Curated:
+        """What becomes of a row. An annotation that breaks its judge costs this row, not the batch around it."""
+        if isinstance(outcome, Unusable):
+            return curate.unusable(prepared, outcome.reason, outcome.detail)
+        try:
+            return curate.judge(prepared, outcome.annotation, self.settings.options, self.count)
+        except Exception as error:
+            return curate.unusable(prepared, DropReason.ANNOTATION_FAILED, dialogue.failure(error))
 
     def with_replies(self, job: Job) -> Iterator[tuple[RawRow, Prepared | Curated, Known]]:
-        """The rows of a job that are not done, each with the replies that are known for the job."""
+        """The rows of a job that are not done, each with the replies that are known for its trace."""
         rows = list(self.prepared(job))
-        digests = [digest(row.trace) for _, row in rows if isinstance(row, Prepared)]
-        known = reply_store.load(self.settings.replies_from, job.replies, digests)
-        for raw, row in rows:
-            yield raw, row, known
+        digests = [digest(row.trace) if isinstance(row, Prepared) else "" for _, row in rows]
+        settings = self.settings
+        found = reply_store.load(settings.replies_from, job.replies, filter(None, digests), paid=settings.replays)
+        for (raw, row), name in zip(rows, digests, strict=True):
+            yield raw, row, found.get(name, {})
 
     def by_replies(self, raw: RawRow, row: Prepared | Curated, known: Known) -> Recorded:
         """The record of a row, annotated by replaying known replies."""
@@ -215,13 +227,17 @@ class EndpointWorker:
     async def _row(self, raw: RawRow, row: Prepared | Curated) -> Recorded:
         if isinstance(row, Curated):
             return Recorded(row, raw.position, raw.where)
-        outcome = await dialogue.ask_all(self._worker.conversation(row), self._ask)
+        outcome: Outcome
+        try:
+            outcome = await dialogue.ask_all(self._worker.conversation(row), self._ask)
+        except EndpointRefused:
+            raise
+        except Exception as error:  # one odd reply must not end the rows beside it
+            outcome = Unusable(DropReason.ANNOTATION_FAILED, dialogue.failure(error), (), AnnotationUsage())
         return await asyncio.to_thread(self._worker.by_outcome, raw, row, outcome)
 
     async def _ask(self, request: Request) -> Reply:
         if self._client is None:  # here, since a client belongs to the event loop that made it
-            from pipelines.endpoint.client import Endpoint
-
             self._client = Endpoint(self._endpoint, share=self._share)
         reply: Reply = await self._client.ask(request)
         return reply

@@ -14,9 +14,9 @@ from sprint.config import StrictModel
 
 HIDDEN = "(hidden)"
 OWN_FIELDS = ("model", "messages", "stream", "n", "response_format", "max_tokens", "max_completion_tokens")
-SECRET_WORDS = frozenset(
-    "token key apikey secret secrets password passwd passphrase pwd credential credentials authorization auth bearer "
-    "cookie".split()
+SECRET_WORDS = (
+    *("token", "key", "apikey", "secret", "secrets", "password", "passwd", "passphrase", "pwd"),
+    *("credential", "credentials", "authorization", "auth", "bearer", "cookie"),
 )
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 SECRET_HEADERS = ("authorization", "proxy-authorization", "api-key", "x-api-key", "cookie")
@@ -51,7 +51,9 @@ def _mask_secrets(value: Any) -> Any:
 
 def _web_address(value: str) -> str:
     if value == HIDDEN:
-        raise ValueError("expected no user name or password and no query in it: the key comes from the variable `api_key_env` names")
+        raise ValueError(
+            "expected no user name or password and no query in it: the key comes from the variable `api_key_env` names"
+        )
     try:
         parts = urlsplit(value)
         good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0

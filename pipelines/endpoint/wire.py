@@ -202,14 +202,17 @@ def _usage(body: Mapping[str, Any], call: AnnotationUsage) -> AnnotationUsage:
         return call
     details = usage.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, dict) else None
-    counts = {"prompt_tokens": usage.get("prompt_tokens"), "output_tokens": usage.get("completion_tokens")}
-    known = {name: count for name, count in counts.items() if _is_count(count)}
-    return replace(call, cached_tokens=cached if _is_count(cached) else None, **known)
+    counts = {
+        "prompt_tokens": _count(usage.get("prompt_tokens")),
+        "output_tokens": _count(usage.get("completion_tokens")),
+    }
+    known = {name: count for name, count in counts.items() if count is not None}
+    return replace(call, cached_tokens=_count(cached), **known)
 
 
-def _is_count(value: Any) -> bool:
-    """Whether a value can be a number of tokens: servers report all sorts of things."""
-    return type(value) is int and 0 <= value < MOST_TOKENS
+def _count(value: Any) -> int | None:
+    """A value as a number of tokens, if it can be one: servers report all sorts of things."""
+    return value if type(value) is int and 0 <= value < MOST_TOKENS else None
 
 
 def _message(body: Mapping[str, Any]) -> str:

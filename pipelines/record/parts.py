@@ -76,7 +76,7 @@ def rows(store: Store, columns: Sequence[str]) -> Iterator[tuple[Place, dict[str
     """Some columns of every row, with where it lies. Raises InputError where there is no record."""
     found = names(store)
     if not found:
-        raise InputError(f"{store.place} is no curation run: it holds no {record.FOLDER}/*.parquet", field="run")
+        raise InputError(f"{store.name} is no curation run: it holds no {record.FOLDER}/*.parquet", field="run")
     for name in found:
         part = store.open_parquet(name)
         for group in range(part.num_row_groups):

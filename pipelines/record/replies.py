@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from pipelines.record import rows as record
 from pipelines.record.store import Store
 from sprint.dialogue import replies_of
 from sprint.requests import AnnotationUsage, Reply, Request, RequestFailed
+from sprint.rows import writable
 
 FOLDER = "replies"
 Known = Mapping[str, Reply | RequestFailed]
@@ -56,7 +57,7 @@ def reply_schema() -> Any:
 def reply_values(digest: str, key: str, purpose: str, reply: Reply | RequestFailed) -> dict[str, Any]:
     """A reply, or why there is none, as a row to keep."""
     failed = isinstance(reply, RequestFailed)
-    said = {"text": "", "truncated": False, "error": str(reply)} if failed else _said(reply)
+    said = {"text": "", "truncated": False, "error": writable(str(reply)) or "no reply"} if failed else _said(reply)
     return {"digest": digest, "key": key, "purpose": purpose, **said, **asdict(reply.usage)}
 
 
@@ -96,15 +97,26 @@ def _digests(store: Store, name: str) -> NDArray[np.uint64]:
     return np.array([int(text[:16], 16) for text in texts if text], dtype=np.uint64)
 
 
-def load(place: str, names: Sequence[str], digests: Iterable[str]) -> dict[str, Reply | RequestFailed]:
-    """The replies to these traces in these parts, by the key of their request."""
-    if not names:
-        return {}
-    store, wanted = Store(place), list(digests)
-    return {key: reply for name in names for key, reply in _replies(store, name, wanted)}
+def load(place: str, names: Sequence[str], digests: Iterable[str], *, paid: bool = False) -> dict[str, Known]:
+    """The replies to these traces in these parts, by digest and then by the key of their request.
+
+    By digest too, since two traces may ask the same: which replies a row is given must not depend on the rows it is
+    read with. `paid`: without what they cost, which another run bears.
+    """
+    found: dict[str, dict[str, Reply | RequestFailed]] = {}
+    if names:
+        store, wanted = Store(place), list(digests)
+        for name in names:
+            for digest, key, reply in _replies(store, name, wanted):
+                found.setdefault(digest, {})[key] = _without_cost(reply) if paid else reply
+    return dict(found)
 
 
-def _replies(store: Store, name: str, digests: Sequence[str]) -> Iterator[tuple[str, Reply | RequestFailed]]:
+def _without_cost(reply: Reply | RequestFailed) -> Reply | RequestFailed:
+    return RequestFailed(str(reply)) if isinstance(reply, RequestFailed) else replace(reply, usage=AnnotationUsage())
+
+
+def _replies(store: Store, name: str, digests: Sequence[str]) -> Iterator[tuple[str, str, Reply | RequestFailed]]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -113,9 +125,10 @@ def _replies(store: Store, name: str, digests: Sequence[str]) -> Iterator[tuple[
     chosen = table.filter(pc.is_in(table.column("digest"), pa.array(digests, pa.string())))
     for values in chosen.to_pylist():
         if is_record:
-            yield from replies_of(record.exchanges_of(values["exchanges"])).items()
+            for key, reply in replies_of(record.exchanges_of(values["exchanges"])).items():
+                yield values["digest"], key, reply
         else:
-            yield values["key"], _kept(values)
+            yield values["digest"], values["key"], _kept(values)
 
 
 def _kept(values: Mapping[str, Any]) -> Reply | RequestFailed:

@@ -6,6 +6,7 @@ Knows the manifest and the summary, and says nothing that stands in neither.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from html import escape
 from typing import Any
 
 from pipelines.record.manifest import annotator
@@ -103,7 +104,7 @@ def _made(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     settings = _mapping(manifest, "settings")
     for name, value in (fixed | {name: settings.get(name) for name in _THRESHOLDS}).items():
         if value not in (None, "", [], ()):
-            yield words(name), _value(value)
+            yield words(name), _plain(_value(value))
 
 
 def _mapping(manifest: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -115,6 +116,11 @@ def _value(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _plain(text: str) -> str:
+    """Text from settings as Markdown that shows it: no markup, no link, no picture."""
+    return escape(text, quote=False).replace("[", "\\[").replace("]", "\\]")
 
 
 def _rows(summary: CurationSummary) -> Iterator[tuple[str, str, str]]:

@@ -6,7 +6,7 @@ second run. Knows records, not annotators.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -20,6 +20,8 @@ from sprint.agreement import Agreement, agreement, difference
 from sprint.annotate import UnusableAnnotation
 from sprint.errors import InputError
 from sprint.files import write_json, write_text
+from sprint.printable import printable
+from sprint.types import DropReason
 
 _GROUPS_KEPT = 16
 _COLUMNS = ("digest", "reason", "reasoning", "annotation", "num_rounds", "ratio")
@@ -70,7 +72,7 @@ def comparison(first: Store, second: Store) -> Comparison:
         kept[2 * bool(a["reason"]) + bool(b["reason"])] += 1
         total += _agreement(a, b, folding)
     if not num_joined:
-        raise InputError(f"{first.place} and {second.place} have no trace in common", field="second")
+        raise InputError(f"{first.name} and {second.name} have no trace in common", field="second")
     counts = (kept[0], kept[1], kept[2], kept[3])
     return Comparison(_name(first), _name(second), num_joined, total.num_traces, counts, total)
 
@@ -83,13 +85,21 @@ def _name(store: Store) -> str:
 
 
 def _joined(first: Store, second: Store) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """The rows of both runs with the same digest, in the order of the first's parts."""
-    places = {values["digest"]: place for place, values in parts.rows(second, ["digest"]) if values["digest"]}
+    """The rows of both runs with the same digest, in the order of the first's parts.
+
+    Duplicates have the digest of the row they repeat, and no annotation: they stand for no trace.
+    """
+    places = {values["digest"]: place for place, values in parts.rows(second, ["digest", "reason"]) if _is_one(values)}
     reader = _Reader(second)
     for _, values in parts.rows(first, _COLUMNS):
-        place = places.pop(values["digest"], None) if values["digest"] else None
+        place = places.pop(values["digest"], None) if _is_one(values) else None
         if place is not None:
             yield values, reader.at(place)
+
+
+def _is_one(values: Mapping[str, Any]) -> bool:
+    """Whether a row stands for a trace."""
+    return bool(values["digest"]) and values["reason"] != DropReason.DUPLICATE
 
 
 class _Reader:
@@ -156,7 +166,7 @@ def show(found: Comparison) -> None:
 
     table = Table("measure", "value", "meaning")
     for measure in measures(found.agreement, found.first, found.second):
-        table.add_row(*(Text(str(value)) for value in asdict(measure).values()))
+        table.add_row(*(Text(printable(str(value))) for value in asdict(measure).values()))
     console = Console(highlight=False, markup=False)
     both, first, second, neither = found.kept
     console.print(f"{found.num_joined:,} traces in both runs, {found.num_compared:,} annotated by both")

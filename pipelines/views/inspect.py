@@ -21,6 +21,7 @@ from pipelines.views.inspect_page import row_html
 from pipelines.views.rowview import LineView, Role, RowView, StepView, view
 from sprint.errors import InputError
 from sprint.files import write_text
+from sprint.printable import escaped, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,7 +43,7 @@ def inspect(config: InspectConfig) -> Recorded:
     if config.html is not None:
         write_text(config.html, row_html(recorded, opened))
     if config.as_json:
-        print(json.dumps(as_values(recorded), ensure_ascii=False, indent=2))
+        print(escaped(json.dumps(as_values(recorded), ensure_ascii=False, indent=2)))
     else:
         show(recorded, opened)
         if config.html is not None:
@@ -71,10 +72,10 @@ def find(store: Store, wanted: str) -> Place:
 def _not_found(store: Store, wanted: str, begins: list[str]) -> str:
     if begins:
         more = ", …" if len(begins) > _MOST_NAMED else ""
-        return f"several ids in {store.place} begin with {wanted!r}: {', '.join(begins[:_MOST_NAMED])}{more}"
+        return f"several ids in {store.name} begin with {wanted!r}: {', '.join(begins[:_MOST_NAMED])}{more}"
     near = [] if wanted.startswith("#") else _near(store, wanted)
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-    return f"{store.place} has no row {wanted!r}{hint}"
+    return f"{store.name} has no row {wanted!r}{hint}"
 
 
 def _near(store: Store, wanted: str) -> list[str]:
@@ -105,39 +106,36 @@ def as_values(recorded: Recorded) -> dict[str, Any]:
 def show(recorded: Recorded, opened: RowView, console: Console | None = None) -> None:
     """The row in the terminal."""
     from rich.console import Console
-    from rich.text import Text
 
     out, row = console or Console(highlight=False), recorded.row
     colour = "green" if row.is_kept else "red"
-    heading = Text.assemble((row.id or "(no id)", "bold"), "  ", (verdict(row), colour), "  ", (row.detail, "dim"))
-    out.print(heading, soft_wrap=True)
+    heading = ((row.id or "(no id)", "bold"), ("  ", ""), (verdict(row), colour), ("  ", ""), (row.detail, "dim"))
+    out.print(_joined(*heading), soft_wrap=True)
     for name, value in facts(recorded):
-        out.print(Text.assemble((f"{name:>12}  ", "dim"), value))
+        out.print(_joined((f"{name:>12}  ", "dim"), (value, "")))
     for title, lines in _sections(row.question, opened):
         out.rule(title, align="left", style="dim")
         for line in lines:
             out.print(line)
     if opened.problem:
-        out.print(Text(f"There are no rounds: {opened.problem}.", "yellow"))
+        out.print(_text(f"There are no rounds: {opened.problem}.", "yellow"))
 
 
 def _sections(question: str, opened: RowView) -> Iterator[tuple[str, list[Any]]]:
-    from rich.text import Text
-
     if question:
-        yield "question", [Text(question)]
+        yield "question", [_text(question)]
     if opened.lines:
         yield "trace", [_trace(opened)]
     if opened.steps:
         yield "steps", [_steps(opened)]
         yield "graph", list(_graph(opened))
     for number, round in enumerate(opened.rounds, 1):
-        texts = [Text(round.plan, _colour(number)) if round.plan else Text("(no plan)", "dim")]
+        texts = [_text(round.plan, _colour(number)) if round.plan else _text("(no plan)", "dim")]
         for k, execution in enumerate(round.executions, 1):
-            texts += [Text(f"▸ execution {number}.{k}", f"bold {_colour(number)}"), Text(execution.text)]
+            texts += [_text(f"▸ execution {number}.{k}", f"bold {_colour(number)}"), _text(execution.text)]
         yield f"round {number}", texts
     if opened.final_answer:
-        yield "final answer", [Text(opened.final_answer)]
+        yield "final answer", [_text(opened.final_answer)]
 
 
 def _colour(round: int) -> str:
@@ -209,6 +207,17 @@ def _grid(*justify: Any) -> Table:
 
 
 def _texts(*styled: tuple[str, str]) -> list[Any]:
+    return [_text(*pair) for pair in styled]
+
+
+def _joined(*styled: tuple[str, str]) -> Any:
     from rich.text import Text
 
-    return [Text(text, style) for text, style in styled]
+    return Text.assemble(*_texts(*styled))
+
+
+def _text(text: str, style: str = "") -> Any:
+    """Text for the terminal: what stands in data may look like anything, and steers nothing."""
+    from rich.text import Text
+
+    return Text(printable(text), style)

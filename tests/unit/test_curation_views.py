@@ -193,8 +193,8 @@ def test_a_duplicate_does_not_stand_for_the_row_that_it_repeats(tmp_path: Path) 
 
 
 def test_the_keys_in_an_address_stand_in_no_message(tmp_path: Path) -> None:
-    runs = [run_folder(tmp_path / str(number), rows) for number, rows in enumerate((ROWS[:2], ROWS[2:4], []))]
-    one, other, empty = (Store(run) for run in runs)
+    runs = [run_folder(tmp_path / str(number), rows) for number, rows in enumerate((ROWS[:2], ROWS[2:4]))]
+    one, other, empty = (Store(run) for run in (*runs, str(tmp_path / "none")))
     for store in (one, other, empty):
         store.place = f"s3://KEY:SECRET@bucket{store.place}?endpoint_override=SECRET"
     said = []
