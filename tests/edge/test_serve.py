@@ -66,9 +66,11 @@ def server(folder: Path) -> Iterator[Server]:
     from serve_app.config import ServeConfig
     from serve_app.run import APP_NAME, running
 
+    before = psutil.Process().children(recursive=True)  # what earlier tests keep until the end is not ours
     with running(ServeConfig(model=folder, port=free_port(), kv_cache_mib=64)) as url:
         yield Server(url, folder, serve.get_deployment_handle("VLLMServer", APP_NAME))
-        started = psutil.Process().children(recursive=True)
+        started = set(psutil.Process().children(recursive=True)) - set(before)
+    assert started, "the server has no process"
     _, left = psutil.wait_procs(started, timeout=60)
     assert left == [], "processes were left behind"
 
