@@ -282,7 +282,7 @@ def test_a_planner_that_says_nothing_ends_the_rollout() -> None:
 
 def test_closing_the_events_cancels_every_call() -> None:
     plan = f"<Plan_1>\n{prompt(1, 1, 'a')}\n{prompt(1, 2, 'b')}\n</Plan_1>"
-    executor = ScriptedLLM(BYTES, lambda _: "z" * 10_000, token_s=0.001)
+    executor = ScriptedLLM(BYTES, lambda _: "z" * 10_000, token_s=0.1)
 
     async def leave_early() -> None:
         async with aclosing(engine(turns(plan, FINAL), executor).events("q?", GREEDY)) as told:
