@@ -6,26 +6,24 @@ runtime's excluded.
 
 from __future__ import annotations
 
-import json
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from sprint.card import Instruction, Method, ModelCard
 from sprint.errors import InputError
+from sprint.files import read_jsonl
+from sprint.published import BLOCK_END, EXECUTION_END, cut_after
 from sprint.reader import prompt_ends
 from sprint.render import Prompter
 from sprint.tags import NOTHING_TO_EXECUTE, THINK_CLOSE, THINK_OPEN
 from sprint.tokenizer import Tokenizer
 from sprint.usage import RoundCounts, pipelined_tokens, written_tokens
 
-_BLOCK_END = re.compile(r"</(?:Plan|Execution)_\d+>")
 _EXECUTION_START = re.compile(r"\s*<execution_\d+\.\d+>\n?")
-_EXECUTION_END = re.compile(r"</execution_\d+\.\d+>")
 _OUTER = re.compile(r"\s*</?Execution_\d+>\s*")
 
 
@@ -62,21 +60,16 @@ def read(outputs: Path, sequential: Path | None, tokenizer: Tokenizer) -> list[S
 
 
 def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        for number, line in enumerate(lines, 1):
-            row = json.loads(line)
-            if not isinstance(row.get("problem"), str) or not isinstance(row.get("reasoning"), str):
-                raise InputError(f"{path}, line {number}: expected the texts 'problem' and 'reasoning'")
-            yield row
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as JSON lines: {error}") from error
+    for number, row in enumerate(read_jsonl(path), 1):
+        if not isinstance(row.get("problem"), str) or not isinstance(row.get("reasoning"), str):
+            raise InputError(f"{path}, row {number}: expected the texts 'problem' and 'reasoning'")
+        yield row
 
 
 def _structure(row: Mapping[str, Any], tokenizer: Tokenizer, lengths: Mapping[str, int]) -> Structure:
     """Cut at the closing tags, as the authors count, so that a stray tag inside a plan does no harm."""
     text = row["reasoning"].removeprefix(THINK_OPEN).removesuffix(THINK_CLOSE)
-    *blocks, final = _cut_after(text, _BLOCK_END)
+    *blocks, final = cut_after(text, BLOCK_END)
     plans, executions = blocks[::2], blocks[1::2]
     rounds = tuple(_round(plan, done, tokenizer) for plan, done in zip(plans, executions, strict=True))
     question = len(Prompter(tokenizer, ModelCard(Method.SPRINT, Instruction.SPRINT)).question_ids(row["problem"]))
@@ -88,15 +81,10 @@ def _structure(row: Mapping[str, Any], tokenizer: Tokenizer, lengths: Mapping[st
 def _round(plan: str, executions: str, tokenizer: Tokenizer) -> RoundCounts:
     ids = tokenizer.encode(plan.strip())
     ends = prompt_ends(ids, tokenizer)
-    done = [_EXECUTION_START.sub("", text, count=1) for text in _cut_after(_OUTER.sub("", executions), _EXECUTION_END)]
+    done = [_EXECUTION_START.sub("", text, count=1) for text in cut_after(_OUTER.sub("", executions), EXECUTION_END)]
     lengths = [len(tokenizer.encode(text)) for text in done if text.strip() not in ("", NOTHING_TO_EXECUTE)]
     count = min(len(ends), len(lengths))
     return RoundCounts(len(ids), tuple(ends[:count]), tuple(lengths[:count]))
-
-
-def _cut_after(text: str, end: re.Pattern[str]) -> list[str]:
-    cuts = [0, *(match.end() for match in end.finditer(text)), len(text)]
-    return [text[a:b] for a, b in pairwise(cuts)]
 
 
 # --- drawn -----------------------------------------------------------------------------------------------------------

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipelines import batch, before
 from pipelines.budget import Budget, Stopped
@@ -62,13 +63,15 @@ def curate(config: CurateConfig) -> CurationSummary:
 
 @dataclass
 class _Run:
-    """One run while Ray is up."""
+    """One run while Ray is up. `done` and `cost`: positions in the record, and what they cost, when it began."""
 
     config: CurateConfig
     store: Store
     shards: Sequence[Shard]
     scanned: Scan
     settings: Settings
+    done: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64), init=False)
+    cost: float = field(default=0.0, init=False)
 
     def begin(self, about: dict[str, Any]) -> None:
         """Checks what only can be checked with Ray or over the network, then marks the folder as this run's."""
@@ -94,6 +97,7 @@ class _Run:
 
     def annotate(self) -> None:
         """Brings the record to where every row stands in it."""
+        self.done, self.cost = checkpoint.done(self.store)
         place = self.config.recorded or self.store.place
         self.settings = replace(self.settings, replies_from=place, replays=bool(self.config.recorded))
         if self.config.engine:
@@ -103,10 +107,9 @@ class _Run:
         self._stream(jobs)
 
     def _stream(self, jobs: Sequence[Job]) -> None:
-        done, cost = checkpoint.done(self.store)
-        budget = Budget(self.config, cost + manifest.load(self.store).get("retried", {"cost": 0.0})["cost"])
+        budget = Budget(self.config, self.cost + manifest.load(self.store).get("retried", {"cost": 0.0})["cost"])
         checkpoints = Checkpoint(self.store, self.config.checkpoint_s)
-        with Progress("curating", len(self.scanned), len(done)) as progress, checkpoints:
+        with Progress("curating", len(self.scanned), len(self.done)) as progress, checkpoints:
             for wave in budget.waves(jobs):
                 for table in curated(wave, self.config, self.settings):
                     checkpoints.add(table)
@@ -125,8 +128,7 @@ class _Run:
 
     def _jobs(self, index: Index | None) -> list[Job]:
         """What is left to do."""
-        done, _ = checkpoint.done(self.store)
-        return list(_jobs(self.shards, self.scanned, done, index))
+        return list(_jobs(self.shards, self.scanned, self.done, index))
 
 
 def _jobs(shards: Sequence[Shard], scanned: Scan, done: Any, index: Index | None) -> Iterator[Job]:

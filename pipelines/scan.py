@@ -6,7 +6,6 @@ nothing of annotation.
 
 from __future__ import annotations
 
-import hashlib
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,7 +20,9 @@ from pipelines.inputs import sources
 from pipelines.inputs.filesystems import display_name
 from pipelines.inputs.sources import RawRow, Shard
 from sprint import answers
-from sprint.rows import MAX_PARTS, MalformedRow, digest, read_trace, writable
+from sprint.curate import given_answer
+from sprint.hashing import hash64
+from sprint.rows import MAX_PARTS, MalformedRow, digest, digest_number, read_trace, writable
 from sprint.types import Trace
 
 _ROWS_PER_TASK = 2048
@@ -107,16 +108,12 @@ def _scanned(raw: RawRow, columns: Mapping[str, str]) -> dict[str, Any]:
         trace = read_trace(raw.value, columns)
     except MalformedRow as error:
         return row | {"error": writable(f"{raw.where}: {error}")}
-    return row | {"digest": int(digest(trace)[:16], 16), "id": _hash(trace.id), "good": _looks_good(trace)}
+    return row | {"digest": digest_number(digest(trace)), "id": hash64(trace.id), "good": _looks_good(trace)}
 
 
 def _looks_good(trace: Trace) -> bool:
-    given = answers.last_boxed(trace.response) or answers.last_boxed(trace.reasoning) or ""
+    given = given_answer(trace)
     return trace.closed and bool(given) and answers.normalise(given) == answers.normalise(trace.answer)
-
-
-def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
 class Places:

@@ -11,7 +11,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
+
+from sprint.hashing import hash64
 
 MIN_WORDS = 5
 _MOSTLY = 0.8  # share of its runs that the shorter of two tellings of a problem has in common with the other
@@ -77,11 +78,7 @@ def _runs(words: Sequence[str], n: int) -> Iterator[int]:
     """The digests of all runs of `n` words; of a shorter text the whole, if it has MIN_WORDS at least."""
     if len(words) < n:
         if len(words) >= MIN_WORDS:
-            yield _digest(words)
+            yield hash64(" ".join(words))
         return
     for start in range(len(words) - n + 1):
-        yield _digest(words[start : start + n])
-
-
-def _digest(words: Sequence[str]) -> int:
-    return int.from_bytes(blake2b(" ".join(words).encode(), digest_size=8).digest(), "big")
+        yield hash64(" ".join(words[start : start + n]))

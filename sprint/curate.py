@@ -31,6 +31,7 @@ __all__ = [
     "curate_row",
     "duplicate",
     "final_answer",
+    "given_answer",
     "judge",
     "malformed",
     "prepare",
@@ -105,7 +106,7 @@ def unusable(prepared: Prepared, reason: DropReason, detail: str, annotation: st
 
 
 def _curated(trace: Trace, reasoning: str, **rest: Any) -> Curated:
-    answer = trace.answer or answers.last_boxed(trace.response) or answers.last_boxed(trace.reasoning) or ""
+    answer = trace.answer or given_answer(trace)
     rest |= {"digest": digest(trace), "level": trace.level, "subject": trace.subject}
     return Curated(trace.id, trace.question, answer, reasoning=reasoning, **rest)
 
@@ -129,7 +130,7 @@ def _check(trace: Trace, options: CurationOptions, contamination: Contamination 
 
 
 def _check_answer(trace: Trace, options: CurationOptions) -> None:
-    given = answers.last_boxed(trace.response) or answers.last_boxed(trace.reasoning)
+    given = given_answer(trace)
     if not given:
         raise _Dropped(DropReason.NO_ANSWER, "no boxed answer")
     if not trace.answer and options.require_gold:
@@ -206,6 +207,11 @@ def _verdict(row: Curated, left: Leaks, length: int, options: CurationOptions) -
     if options.max_length and length > options.max_length:
         return DropReason.TOO_LONG, f"a training text of {length}, of at most {options.max_length}"
     return None, ""
+
+
+def given_answer(trace: Trace) -> str:
+    """What the teacher boxed last: in the response, or else in the reasoning; "" for nothing."""
+    return answers.last_boxed(trace.response) or answers.last_boxed(trace.reasoning) or ""
 
 
 def final_answer(trace: Trace) -> str:

@@ -15,9 +15,9 @@ from sprint.tags import NOTHING_TO_EXECUTE
 
 Encode = Callable[[str], Sequence[int]]
 
-_BLOCK_END = re.compile(r"</(?:Plan|Execution)_\d+>")
+BLOCK_END = re.compile(r"</(?:Plan|Execution)_\d+>")
 _PROMPT_END = re.compile(r"</prompt_\d+\.\d+>")
-_EXECUTION_END = re.compile(r"</execution_\d+\.\d+>")
+EXECUTION_END = re.compile(r"</execution_\d+\.\d+>")
 _OUTER_EXECUTION = re.compile(r"</?Execution_\d+>")
 _ANGLE_BEFORE_EMPTY_LINE = re.compile(r"<[^\n]*?>\n\n")
 _ANGLE = re.compile(r"<[^\n]*?>")
@@ -43,11 +43,11 @@ class PublishedCounts:
 
 def published_counts(text: str, encode: Encode) -> PublishedCounts:
     """Count one output. `encode` is the tokenizer's, without special tokens."""
-    pieces = _cut_after(text, _BLOCK_END)
+    pieces = _pieces(text, BLOCK_END)
     final = pieces.pop() if len(pieces) % 2 else ""
     total = plan_total = execution_total = paper = 0
     for plan, execution in zip(pieces[::2], pieces[1::2], strict=True):
-        plans = [_size(segment, encode) for segment in _cut_after(plan, _PROMPT_END)]
+        plans = [_size(segment, encode) for segment in _pieces(plan, _PROMPT_END)]
         executions = [_size(segment, encode) for segment in _execution_segments(execution)]
         if len(plans) != len(executions) + 1:
             return PublishedCounts(0, 0, 0, 0, False, len(encode(text)))
@@ -66,16 +66,21 @@ def _winning_path(plans: list[int], executions: list[int]) -> tuple[int, int]:
     return max(paths, key=sum)
 
 
-def _cut_after(text: str, end: re.Pattern[str]) -> list[str]:
+def cut_after(text: str, end: re.Pattern[str]) -> list[str]:
+    """The text cut after every match of `end`, and what follows the last; together they are the text."""
     cuts = [0, *(match.end() for match in end.finditer(text)), len(text)]
-    return [text[a:b].strip() for a, b in pairwise(cuts)]
+    return [text[a:b] for a, b in pairwise(cuts)]
+
+
+def _pieces(text: str, end: re.Pattern[str]) -> list[str]:
+    return [piece.strip() for piece in cut_after(text, end)]
 
 
 def _execution_segments(text: str) -> list[str]:
     body = _OUTER_EXECUTION.sub("", text).strip()
     if body == NOTHING_TO_EXECUTE:
         return []
-    return [segment for segment in _cut_after(body, _EXECUTION_END) if segment]
+    return [segment for segment in _pieces(body, EXECUTION_END) if segment]
 
 
 def _size(segment: str, encode: Encode) -> int:

@@ -231,6 +231,11 @@ def digest(trace: Trace) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
 
 
+def digest_number(digest: str) -> int:
+    """A digest as a 64-bit number, for arrays of many: the first pass and the kept replies must agree on it."""
+    return int(digest[:16], 16)
+
+
 def writable(text: str) -> str:
     """The text with a question mark for each half of a surrogate pair, which no file can hold."""
     return text.encode("utf-8", "replace").decode("utf-8")

@@ -19,7 +19,7 @@ from pipelines.record import rows as record
 from pipelines.record.store import Store
 from sprint.dialogue import replies_of
 from sprint.requests import AnnotationUsage, Reply, Request, RequestFailed
-from sprint.rows import writable
+from sprint.rows import digest_number, writable
 
 FOLDER = "replies"
 Known = Mapping[str, Reply | RequestFailed]
@@ -94,7 +94,7 @@ class Index:
 def _digests(store: Store, name: str) -> NDArray[np.uint64]:
     """The digests in a part, as numbers."""
     texts = store.open_parquet(name).read(columns=["digest"]).column("digest").to_pylist()
-    return np.array([int(text[:16], 16) for text in texts if text], dtype=np.uint64)
+    return np.array([digest_number(text) for text in texts if text], dtype=np.uint64)
 
 
 def load(place: str, names: Sequence[str], digests: Iterable[str], *, paid: bool = False) -> dict[str, Known]:

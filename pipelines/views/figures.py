@@ -5,11 +5,11 @@ matplotlib draws with stand-in colours that become the page's own variables, so 
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
 from pipelines.views.counters import Distribution
+from sprint.page import inline_svg
 
 _KEPT, _LOST, _INK, _RULE = "#010203", "#020304", "#030405", "#040506"  # stand-ins, replaced below
 _VARIABLES = {_KEPT: "var(--kept)", _LOST: "var(--lost)", _INK: "var(--soft)", _RULE: "var(--rule)"}
@@ -85,11 +85,8 @@ def _ticks(axes: Any, found: Distribution, starts: Sequence[float]) -> None:
 
 
 def _svg(figure: Any) -> str:
-    """The drawing as an `<svg>` element: no XML header, no date, so the same data give the same page."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
+    """The drawing with the page's own variables for its colours, and the page's font."""
+    text = inline_svg(figure)
     for stand_in, variable in _VARIABLES.items():
         text = text.replace(stand_in, variable)
     return text.replace("'DejaVu Sans'", "inherit").replace("inherit, sans-serif", "inherit")

@@ -11,6 +11,7 @@ from html import escape
 from pathlib import Path
 
 from pipelines.views.rowview import LineView, Role, RowView
+from sprint import page
 
 _STYLE = Path(__file__).with_name("report.css")
 _TAG = re.compile(r"&lt;/?(?:think|Plan_\d+|Execution_\d+|Final_answer|prompt_\d+\.\d+|execution_\d+\.\d+)&gt;")
@@ -19,12 +20,7 @@ _GOLDEN_ANGLE = 137.5  # neighbouring rounds get hues far apart
 
 def document(title: str, body: Iterable[str], style: str = "") -> str:
     """A whole page."""
-    head = (
-        "<meta charset='utf-8'><meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>{escape(title)}</title><style>{_STYLE.read_text(encoding='utf-8')}{style}</style>"
-    )
-    text = "\n".join(part for part in body if part)
-    return f"<!doctype html>\n<html lang='en'><head>{head}</head>\n<body><main>\n{text}\n</main></body></html>\n"
+    return page.document(title, _STYLE.read_text(encoding="utf-8") + style, body)
 
 
 def card(value: str, name: str, small: str = "") -> str:
@@ -33,10 +29,6 @@ def card(value: str, name: str, small: str = "") -> str:
 
 def cards(found: Iterable[str]) -> str:
     return f"<section class='cards'>{''.join(found)}</section>"
-
-
-def figure(drawing: str, caption: str) -> str:
-    return f"<figure>{drawing}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], text_columns: int = 1) -> str:

@@ -16,11 +16,12 @@ from pipelines.views.counters import Group, share
 from pipelines.views.facts import counts
 from pipelines.views.figures import distributions_figure
 from pipelines.views.funnel import funnel
-from pipelines.views.html import card, cards, document, figure, hue, raw_lines, table, tagged
+from pipelines.views.html import card, cards, document, hue, raw_lines, table, tagged
 from pipelines.views.rowview import view
 from pipelines.views.summary import CurationSummary
 from pipelines.views.words import NOT_MEASURED, number, percent
 from sprint.agreement import Agreement
+from sprint.page import figure
 
 _TITLES = {
     "ratio": "ratio: executed steps per round",

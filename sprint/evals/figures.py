@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from sprint.evals.bins import Bins
 from sprint.evals.results import Result
 from sprint.evals.stats import mean, quantile, wilson
 from sprint.evals.summary import Summary
+from sprint.page import inline_svg
 
 COLOURS = ("#0f766e", "#b45309", "#4338ca", "#be185d", "#4d7c0f")
 INK, FAINT = "#1f2937", "#9ca3af"
@@ -46,7 +46,7 @@ def accuracy_figure(runs: Sequence[Sequence[Result]], summaries: Sequence[Summar
         axes.set_yticks(range(0, 101, 20))
         axes.set_xlim(left=0)
         axes.legend(frameon=False, loc="center left", fontsize=9.5, labelspacing=0.9)
-        return _svg(figure)
+        return inline_svg(figure)
 
 
 def _accuracy_point(axes: Any, results: Sequence[Result], run: Summary, colour: str) -> None:
@@ -73,7 +73,7 @@ def bins_figure(runs: Sequence[Sequence[Result]], labels: Sequence[str], bins: B
         tokens.set_ylabel("sequential tokens (pipelined)")
         accuracy.set(ylabel="accuracy, %", ylim=(0, 105))
         tokens.legend(frameon=False, fontsize=8.5, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(runs))
-        return _svg(figure)
+        return inline_svg(figure)
 
 
 def _bin(results: Sequence[Result], bins: Bins, index: int) -> list[Result]:
@@ -116,11 +116,3 @@ class _drawing:  # noqa: N801  (used as a function)
 
         plt.close(self.figure)
         self.style.__exit__(*problem)
-
-
-def _svg(figure: Any) -> str:
-    """The drawing as an `<svg>` element: no XML header, no date, so the same data give the same page."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]

@@ -13,6 +13,7 @@ from sprint.evals.report import Report
 from sprint.evals.results import Result
 from sprint.evals.table import Line, lines, percent
 from sprint.evals.timeline import Track, timeline_figure
+from sprint.page import document, figure
 
 _STYLE = Path(__file__).with_name("report.css")
 
@@ -26,7 +27,7 @@ def page(report: Report) -> str:
         _cards(report),
         *(f"<p>{escape(text)}</p>" for text in ([report.note] if report.note else []) + report.words()),
         "<h2>Accuracy and the tokens one waits for</h2>",
-        _figure(
+        figure(
             accuracy_figure(report.runs, report.summaries),
             "Upright: Wilson's 95 % interval of the accuracy. Across: the middle 80 % of the problems.",
         ),
@@ -35,15 +36,7 @@ def page(report: Report) -> str:
         "<h2>Every counter</h2>",
         _table(report),
     ]
-    return _document(report.title, "\n".join(part for part in body if part))
-
-
-def _document(title: str, body: str) -> str:
-    head = (
-        f"<meta charset='utf-8'><meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>{escape(title)}</title><style>{_STYLE.read_text(encoding='utf-8')}</style>"
-    )
-    return f"<!doctype html>\n<html lang='en'><head>{head}</head>\n<body><main>\n{body}\n</main></body></html>\n"
+    return document(report.title, _STYLE.read_text(encoding="utf-8"), body)
 
 
 def _sampling(report: Report) -> str:
@@ -76,16 +69,12 @@ def _card(value: str, name: str, small: str, colour: str = "inherit") -> str:
     return f"<div class='card'><b style='color:{colour}'>{value}</b><span>{name}</span><small>{small}</small></div>"
 
 
-def _figure(svg: str, caption: str) -> str:
-    return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
-
-
 def _length(report: Report) -> str:
     bins = choose_bins(report.runs[report.baseline or 0])
     if bins is None:
         return "<h2>By length</h2><p>The problems are all equally long, so there are no length bins to show.</p>"
     drawn = bins_figure(report.runs, [run.label for run in report.summaries], bins)
-    return f"<h2>By length</h2>{_figure(drawn, bins.caveat)}"
+    return f"<h2>By length</h2>{figure(drawn, bins.caveat)}"
 
 
 def _one_problem(report: Report) -> str:
@@ -97,7 +86,7 @@ def _one_problem(report: Report) -> str:
     caption = "Each box is one call to the engine, from its start to its last token; hover for its seconds."
     texts = "".join(_text(result) for result in shown)
     question = f"<pre class='question'>{escape(shown[0].question)}</pre>"
-    return f"<h2>One problem on the clock</h2>{question}{_figure(timeline_figure(tracks), caption)}{texts}"
+    return f"<h2>One problem on the clock</h2>{question}{figure(timeline_figure(tracks), caption)}{texts}"
 
 
 def _with_timelines(report: Report) -> list[Result]:
