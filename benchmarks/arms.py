@@ -1,6 +1,7 @@
 """The arms of the engine benchmark: ways to have one engine sample the same tokens.
 
     ours          the product's loop
+    carried       the same with `carry_on`: the execution of a plan with one prompt goes on in the planner's sequence
     theirs        the authors' loop shape: barrier, whole-plan view, one call after the other
     theirs_apart  the same with a prefix cache for the planner and another for the executors, as the authors run two
                   servers (the cores stay shared, so only its prompt tokens are theirs, not its seconds)
@@ -86,6 +87,11 @@ async def timed(arm: Arm, bench: Bench, answer: Answer, contexts: Contexts) -> R
 
 async def ours(bench: Bench, answer: Answer, contexts: Contexts) -> Log:
     options = EngineOptions(Mode.PARALLEL, max_rounds=len(answer.rounds) + 2, temperature=0.0)
+    return await _by_engine(bench, answer, options, contexts.whole)
+
+
+async def carried(bench: Bench, answer: Answer, contexts: Contexts) -> Log:
+    options = EngineOptions(Mode.PARALLEL, carry_on=True, max_rounds=len(answer.rounds) + 2, temperature=0.0)
     return await _by_engine(bench, answer, options, contexts.whole)
 
 

@@ -37,7 +37,7 @@ _SMALL = {"layers": 2, "hidden": 128}
 _7B = {"layers": 28, "hidden": 3584}
 _7B_VOCAB = 152_064
 _SPARE_TOKENS = 64
-ARMS = ("ours", "theirs", "theirs_apart", "oracle", "sequential")
+ARMS = ("ours", "carried", "theirs", "theirs_apart", "oracle", "sequential")
 
 Row = dict[str, Any]
 

@@ -51,9 +51,14 @@ def ratios(names: Sequence[str]) -> Iterator[Ratio]:
         yield Ratio("critical path, pipelined ÷ barrier tokens", of_row("pipelined_tokens"), of_row("barrier_tokens"))
         yield Ratio("prompt tokens prefilled ÷ theirs, one cache", prefilled("ours"), prefilled("theirs"))
         yield Ratio("prompt tokens sent ÷ theirs", count("ours", "prompt"), count("theirs", "prompt"))
+    apart = prefilled("theirs_apart")
     if "theirs_apart" in names:
-        apart = prefilled("theirs_apart")
         yield Ratio("prompt tokens prefilled ÷ theirs, two servers", prefilled("ours"), apart, "≤ 0.50")
+    if "carried" in names:
+        yield Ratio("carried: seconds ÷ ours", wall("carried"), wall("ours"))
+        yield Ratio("carried: prompt tokens prefilled ÷ ours", prefilled("carried"), prefilled("ours"))
+        if "theirs_apart" in names:
+            yield Ratio("carried: prompt tokens prefilled ÷ theirs, two servers", prefilled("carried"), apart)
     yield Ratio("prefix hits ÷ reusable", count("ours", "cached"), count("ours", "reusable"), "≥ 0.95")
     yield Ratio("prefix hits ÷ whole reusable blocks", count("ours", "cached"), count("ours", "reusable_blocks"))
     yield Ratio("prefix hits ÷ prompt tokens", count("ours", "cached"), count("ours", "prompt"))

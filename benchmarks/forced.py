@@ -198,7 +198,7 @@ class ForcedLLM:
 
     def _asked(self, prompt_ids: Sequence[int], tail: str, round: int, number: int) -> int:
         """The index of the execution asked for. In the whole-plan view it is always called the first."""
-        if f"</Plan_{round}>" not in tail:
+        if f"</Plan_{round}>" not in tail or len(self._answer.rounds[round - 1].executions) == 1:
             return number - 1
         plan = self._tokenizer.decode(prompt_ids).rpartition(f"<Plan_{round}>")[2]
         return len(self._answer.rounds[round - 1].executions) - plan.count(f"</prompt_{round}.")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 
+from sprint.events import Part
 from sprint.ledger import CallRecord, Ledger
 from sprint.llm import LLM, FinishReason, Sampling
 from sprint.options import EngineOptions
@@ -19,6 +20,10 @@ _PRIORITY_STEP_S = 0.1  # requests that begin within this time are of the same a
 _PRIORITIES = 1 << 40  # room for ages between two priorities that a caller gives
 _LONGEST_CYCLE = 64
 _LOOK_EVERY_TOKENS = 128
+
+
+Show = Callable[[Part, str], None]
+"""Hears what a call has written, as it becomes known, and in which part of the round."""
 
 
 class Calls:
@@ -72,13 +77,13 @@ class Calls:
         sampling: Sampling,
         turn: Turn,
         call: CallRecord,
-        shown: Callable[[str], None],
+        shown: Show,
         session: str = "",
     ) -> FinishReason | None:
         """Samples one call into `turn` until either is over; `shown` gets the text as it becomes known."""
         reason: FinishReason | None = None
         if sampling.max_tokens < 1:
-            shown(turn.finish(FinishReason.LENGTH))
+            shown(turn.part, turn.finish(FinishReason.LENGTH))
             return FinishReason.LENGTH
         look_at = _LOOK_EVERY_TOKENS
         async with aclosing(llm.stream(context, sampling, session=session or self.session)) as chunks:
@@ -94,31 +99,39 @@ class Calls:
                     reason = FinishReason.LENGTH  # calls that run side by side share what is left
                 if turn.over or reason is not None:
                     break
-        shown(turn.finish(reason))
+        shown(turn.part, turn.finish(reason))
         return reason
 
 
-def feed(turn: Turn, ids: Sequence[int], shown: Callable[[str], None]) -> None:
-    """Feeds a chunk to a turn: at once where it holds no tag, else by halves, down to the ids that a tag is made of.
+def feed(turn: Turn, ids: Sequence[int], shown: Show) -> None:
+    """Feeds a chunk to a turn. A tag is known at the very id that completes it.
 
-    So a tag is known at the very id that completes it, and the text around it costs next to nothing.
+    `shown` hears the chunk's text in one piece, but where a prompt closes or a final answer opens.
     """
-    if turn.over or not ids:
-        return
-    text = turn.feed_plain(ids) if len(ids) > 1 else turn.feed(ids[0])
-    if text is not None:
-        shown(text)
-        return
-    middle = len(ids) // 2
-    feed(turn, ids[:middle], shown)
-    feed(turn, ids[middle:], shown)
+    said: list[str] = []
+    at = 0
+    while at < len(ids) and not turn.over:
+        before = turn.stage
+        taken, text = turn.feed(ids, at)
+        at += taken
+        if turn.stage == before:
+            said.append(text)
+            continue
+        if said:
+            shown(before[0], "".join(said))
+        shown(turn.part, text)
+        said = []
+    if said:
+        shown(turn.part, "".join(said))
 
 
 def repeats_itself(ids: Sequence[int], over_tokens: int | None) -> bool:
     """Whether the last `over_tokens` ids are one short cycle said over and over."""
     if over_tokens is None or len(ids) < max(over_tokens, 2 * _LONGEST_CYCLE):
         return False
+    # A cycle of n brings every id back n places later: the last id first of all, which most text fails already.
+    last, before_last = ids[-1], ids[-2 : -2 - _LONGEST_CYCLE : -1]
+    if last not in before_last:
+        return False
     tail = list(ids[-over_tokens:])
-    # A cycle of n brings every id back n places later, so it is enough to compare the tail with itself, moved by n.
-    cycles = range(1, min(_LONGEST_CYCLE, over_tokens - 1) + 1)
-    return any(tail[-1] == tail[-1 - n] and tail[n:] == tail[:-n] for n in cycles)
+    return any(tail[n:] == tail[:-n] for n, token_id in enumerate(before_last, 1) if token_id == last)

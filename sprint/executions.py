@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from sprint.calls import Calls
+from sprint.calls import Calls, Show
 from sprint.errors import ContextOverflow, LLMError
 from sprint.events import Delta, Event, ExecutionFinished, ExecutionStarted, Part
 from sprint.llm import LLM
@@ -20,7 +20,7 @@ from sprint.tags import THINK_CLOSE
 from sprint.tokenizer import Tokenizer
 from sprint.turn import ExecutionTurn, PlanTurn, Prompt
 from sprint.types import ExecutionOutcome
-from sprint.views import executor_context, stop_string
+from sprint.views import carried_on, executor_context, stop_string
 
 _CHUNK_TOKENS = 16  # nobody waits for an execution's single tokens, so they may travel together
 
@@ -39,13 +39,28 @@ class Result:
     path_tokens: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is asked for a prompt, and of whom. `header_tokens`: how many of the context's ids only an executor has."""
+
+    prompt: Prompt
+    context: list[int]
+    header_tokens: int
+    llm: LLM
+
+
 class Executions:
-    """Runs the executions of round `number` in the caller's task group, each as soon as it is dispatched."""
+    """Runs the executions of round `number` in the caller's task group, each as soon as it is dispatched.
+
+    carried  whether the only one goes on in the planner's own sequence
+    starts   for each, how many tokens of the plan were there when it began
+    """
 
     def __init__(
         self,
         number: int,
-        llm: LLM,
+        planner: LLM,
+        executor: LLM,
         tokenizer: Tokenizer,
         calls: Calls,
         width: asyncio.Semaphore,
@@ -53,19 +68,32 @@ class Executions:
     ) -> None:
         self.number = number
         self.detail = ""  # what went wrong first
-        self._llm, self._tokenizer, self._calls, self._width, self._emit = llm, tokenizer, calls, width, emit
+        self.carried = False
+        self.starts: list[int] = []
+        self._planner, self._executor, self._tokenizer = planner, executor, tokenizer
+        self._calls, self._width, self._emit = calls, width, emit
         self._tasks: list[asyncio.Task[Result]] = []
 
     def __len__(self) -> int:
         return len(self._tasks)
 
     def dispatch(self, group: asyncio.TaskGroup, context: Sequence[int], turn: PlanTurn) -> None:
-        """Starts an executor for every prompt of the plan that has none yet."""
+        """Starts an executor for every prompt of the plan that has none yet, and for which it need not wait."""
+        waits = self._calls.options.carry_on and len(turn.prompts) == 1 and not self._tasks
+        if waits and not turn.over and not turn.asking:
+            return  # it may be the only one
+        self.carried = self.carried or (waits and turn.over)
         for prompt in turn.prompts[len(self._tasks) :]:
-            view = self._calls.options.view
-            ids, header = executor_context(view, self._tokenizer, context, turn, self.number, prompt)
             self._emit(ExecutionStarted(self.number, prompt.number, prompt.instruction))
-            self._tasks.append(group.create_task(self._execute(prompt, ids, header)))
+            self.starts.append(len(turn.ids) if waits else prompt.end)
+            self._tasks.append(group.create_task(self._execute(self._asked(context, turn, prompt))))
+
+    def _asked(self, context: Sequence[int], turn: PlanTurn, prompt: Prompt) -> _Asked:
+        if self.carried:
+            return _Asked(prompt, carried_on(self._tokenizer, context, turn, self.number), 0, self._planner)
+        view = self._calls.options.view
+        ids, header = executor_context(view, self._tokenizer, context, turn, self.number, prompt)
+        return _Asked(prompt, ids, header, self._executor)
 
     async def results(self) -> list[Result]:
         """All results in prompt order; with a quorum, those that are not in by then are cancelled and marked."""
@@ -98,23 +126,24 @@ class Executions:
 
     # --- one execution -----------------------------------------------------------------------------------------------
 
-    async def _execute(self, prompt: Prompt, context: list[int], header: int) -> Result:
+    async def _execute(self, asked: _Asked) -> Result:
         """One execution, whatever happens to it."""
-        if prompt.number > self._calls.options.max_prompts:
-            return self._over(prompt.number, Result("", ExecutionOutcome.SKIPPED), 0)
-        self._calls.ledger.runtime_tokens += header
+        k = asked.prompt.number
+        if k > self._calls.options.max_prompts:
+            return self._over(k, Result("", ExecutionOutcome.SKIPPED), 0)
+        self._calls.ledger.runtime_tokens += asked.header_tokens
         async with self._width:
-            result = await self._in_time(prompt, context)
-        return self._over(prompt.number, result, len(result.ids or ()))
+            result = await self._in_time(asked)
+        return self._over(k, result, len(result.ids or ()))
 
     def _over(self, k: int, result: Result, generated_tokens: int) -> Result:
         self._emit(ExecutionFinished(self.number, k, result.outcome, generated_tokens))
         return result
 
-    async def _in_time(self, prompt: Prompt, context: list[int]) -> Result:
+    async def _in_time(self, asked: _Asked) -> Result:
         try:
             async with asyncio.timeout(self._calls.options.execution_timeout_s):
-                return await self._until_short_enough(prompt, context)
+                return await self._until_short_enough(asked)
         except ContextOverflow:
             return Result("", ExecutionOutcome.NO_ROOM)
         except LLMError as error:  # the engine's own timeout among them, so before the execution's
@@ -123,41 +152,38 @@ class Executions:
         except TimeoutError:
             return Result("", ExecutionOutcome.TIMED_OUT)
 
-    async def _until_short_enough(self, prompt: Prompt, context: list[int]) -> Result:
+    async def _until_short_enough(self, asked: _Asked) -> Result:
         """Asks again while the text is longer than its gate and attempts are left (the authors' loop)."""
         options, wasted = self._calls.options, 0
-        result = await self._hedged(prompt, context, 1)
+        result = await self._hedged(asked, 1)
         for attempt in range(2, options.attempts + 1):
             length = len(result.ids or ())
-            if length <= (options.execution_gate_tokens or length) or self._calls.room(context) < 1:
+            if length <= (options.execution_gate_tokens or length) or self._calls.room(asked.context) < 1:
                 break
             wasted += length
             self._calls.ledger.num_retries += 1
             self._discard(length)
-            result = await self._hedged(prompt, context, attempt)
+            result = await self._hedged(asked, attempt)
         return replace(result, path_tokens=result.path_tokens + wasted)
 
-    async def _hedged(self, prompt: Prompt, context: list[int], attempt: int) -> Result:
+    async def _hedged(self, asked: _Asked, attempt: int) -> Result:
         """Asks; where that takes too long, asks once more under another session, and takes what comes first."""
         after_s = self._calls.options.hedge_after_s
         if after_s is None:
-            return await self._ask(prompt, context, attempt, self._calls.session)
-        first = asyncio.ensure_future(self._ask(prompt, context, attempt, self._calls.session))
-        asked = [first]
+            return await self._ask(asked, attempt, self._calls.session)
+        calls = [asyncio.ensure_future(self._ask(asked, attempt, self._calls.session))]
         try:
-            done, _ = await asyncio.wait(asked, timeout=after_s)
+            done, _ = await asyncio.wait(calls, timeout=after_s)
             if not done:
                 self._calls.ledger.num_hedges += 1
-                other = f"{self._calls.session}-{self.number}.{prompt.number}"
-                asked.append(asyncio.ensure_future(self._ask(prompt, context, attempt, other, shown=False)))
-            return await _first_good(asked)
+                other = f"{self._calls.session}-{self.number}.{asked.prompt.number}"
+                calls.append(asyncio.ensure_future(self._ask(asked, attempt, other, shown=False)))
+            return await _first_good(calls)
         finally:
-            await _end(asked)
+            await _end(calls)
 
-    async def _ask(
-        self, prompt: Prompt, context: list[int], attempt: int, session: str, *, shown: bool = True
-    ) -> Result:
-        options, place = self._calls.options, (self.number, prompt.number)
+    async def _ask(self, asked: _Asked, attempt: int, session: str, *, shown: bool = True) -> Result:
+        options, place, context = self._calls.options, (self.number, asked.prompt.number), asked.context
         stop = (stop_string(options.view, *place), THINK_CLOSE.strip())
         sampling = self._calls.sampling(options.max_execution_tokens, context, stop, place, attempt)
         if sampling.max_tokens < 1:
@@ -166,10 +192,9 @@ class Executions:
         call = self._calls.ledger.open_call(Part.EXECUTION, *place, len(context))
         outcome = ExecutionOutcome.FAILED
         try:
-            show = self._shower(prompt.number) if shown else _hide
-            await self._calls.stream(
-                self._llm, context, replace(sampling, chunk_tokens=_CHUNK_TOKENS), turn, call, show, session
-            )
+            show = self._shower(asked.prompt.number) if shown else _hide
+            together = replace(sampling, chunk_tokens=_CHUNK_TOKENS)
+            await self._calls.stream(asked.llm, context, together, turn, call, show, session)
             outcome = turn.outcome
         except asyncio.CancelledError:
             outcome = ExecutionOutcome.CANCELLED
@@ -179,10 +204,10 @@ class Executions:
             self._calls.ledger.close_call(call, outcome)
         return Result(turn.body, turn.outcome, tuple(turn.ids), turn.closed, len(turn.ids))
 
-    def _shower(self, k: int) -> Callable[[str], None]:
-        def show(text: str) -> None:
+    def _shower(self, k: int) -> Show:
+        def show(part: Part, text: str) -> None:
             if text:
-                self._emit(Delta(Part.EXECUTION, self.number, k, text))
+                self._emit(Delta(part, self.number, k, text))
 
         return show
 
@@ -190,13 +215,13 @@ class Executions:
         self._calls.ledger.discarded_tokens += tokens
 
 
-def _hide(text: str) -> None:
+def _hide(part: Part, text: str) -> None:
     """A hedge is not shown: the call that it backs up has been shown already."""
 
 
-async def _first_good(asked: Sequence[asyncio.Future[Result]]) -> Result:
+async def _first_good(calls: Sequence[asyncio.Future[Result]]) -> Result:
     """What comes first; where that is an error, the other one."""
-    waiting = set(asked)
+    waiting = set(calls)
     while True:
         done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         good = [task for task in done if task.exception() is None]
@@ -204,10 +229,10 @@ async def _first_good(asked: Sequence[asyncio.Future[Result]]) -> Result:
             return (good or list(done))[0].result()
 
 
-async def _end(asked: Sequence[asyncio.Future[Result]]) -> None:
+async def _end(calls: Sequence[asyncio.Future[Result]]) -> None:
     """Cancels what is still asked for, and waits until it is gone."""
-    for task in asked:
+    for task in calls:
         task.cancel()
-    for task in asked:
+    for task in calls:
         with suppress(asyncio.CancelledError, LLMError):
             await task

@@ -53,6 +53,9 @@ class EngineOptions:
     priority             of the request among others, where the engine schedules by priority; lower is served first
     view                 what executors see; `whole_plan` only exists once the plan does, so it implies `barrier`
     gate                 when mode `auto` leaves the rounds
+    carry_on             the execution of a plan with one prompt goes on in the planner's own sequence, as training
+                         layout `flat` teaches it: the next plan then reads nothing again, but the first prompt of every
+                         plan waits until a second one opens or the plan ends (measured: LOG.md)
     repetition_tokens    a call that repeats a cycle of at most 64 tokens over so many tokens is ended; None: never
 
     Against stragglers, all off by default, each counted in the usage:
@@ -71,6 +74,7 @@ class EngineOptions:
     dispatch: Dispatch = Dispatch.PIPELINED
     view: View = View.PREFIX
     gate: Gate = Gate.NONE
+    carry_on: bool = False
     max_rounds: int = 12
     max_prompts: int = 32
     max_plan_tokens: int = 8_000
@@ -110,6 +114,8 @@ class EngineOptions:
         for name in ("execution_timeout_s", "time_limit_s", "hedge_after_s"):
             value = getattr(self, name)
             _check(name, value, value is None or value > 0, "a positive number of seconds")
+        if self.carry_on and self.view is View.WHOLE_PLAN:
+            raise ConfigError("carry_on goes with view 'prefix', and view is 'whole_plan'", field="carry_on")
         _check("quorum", self.quorum, self.quorum is None or 0 < self.quorum <= 1, "above 0 and at most 1")
         _check("temperature", self.temperature, self.temperature >= 0, "0 or more")
         _check("top_p", self.top_p, 0 < self.top_p <= 1, "above 0 and at most 1")

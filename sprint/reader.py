@@ -29,24 +29,35 @@ class TokenReader:
 
     def feed(self, token_id: int) -> list[Text | Tag]:
         """The text and tags that `token_id` completes."""
-        self.ids.append(token_id)
-        (self._last_piece,) = self._decoder.feed([token_id])
-        pieces = self._lexer.feed(self._last_piece)
+        return self.feed_some([token_id], 0)[1]
+
+    def feed_some(self, ids: Sequence[int], start: int) -> tuple[int, list[Text | Tag]]:
+        """Takes at least one of the ids from `start` on, and no more than up to the end of the first tag.
+
+        Gives how many it took, and the text and tags that they complete. Almost all text holds no tag, so most of a
+        chunk is taken in one go and costs next to nothing, however long it is.
+        """
+        inside = bool(self._lexer.held)
+        taken, text = (0, "") if inside else self._decoder.plain(ids, start, "<")
+        if taken:
+            self.ids += ids[start : start + taken]
+            return taken, [Text(text)]
+        return self._feed_tag(ids, start)
+
+    def _feed_tag(self, ids: Sequence[int], start: int) -> tuple[int, list[Text | Tag]]:
+        """Takes what may be one tag; id by id where ids have no text of their own."""
+        known = _maybe_tag(self._decoder.known(ids, start))
+        if known:
+            self._last_piece = known[-1]
+            taken, text = self._decoder.take(ids, start, known)
+        else:
+            (self._last_piece,) = self._decoder.feed([ids[start]])
+            taken, text = 1, self._last_piece
+        self.ids += ids[start : start + taken]
+        pieces = self._lexer.feed(text)
         if any(isinstance(piece, Tag) for piece in pieces):
             self.overhang = _after_last_tag(pieces) + self._lexer.held
-        return pieces
-
-    def feed_plain(self, ids: Sequence[int]) -> str | None:
-        """Takes several ids at once if they hold no tag, nor a piece of one; else takes nothing and gives None.
-
-        Almost all text holds no tag, so a chunk of it costs one decoding and one search, however long it is.
-        """
-        text = None if self._lexer.held else self._decoder.peek(ids)
-        if text is None or "<" in text:
-            return None
-        self._decoder.take(ids)
-        self.ids += ids
-        return text
+        return taken, pieces
 
     @property
     def held(self) -> str:
@@ -68,6 +79,16 @@ class TokenReader:
         return self.ids[:-1] + self._tokenizer.encode(kept)
 
 
+def _maybe_tag(pieces: Sequence[str]) -> Sequence[str]:
+    """The pieces up to the first that may end a tag, or before the next that may begin one."""
+    for count, piece in enumerate(pieces):
+        if count and "<" in piece:
+            return pieces[:count]
+        if ">" in piece:
+            return pieces[: count + 1]
+    return pieces
+
+
 def _after_last_tag(pieces: Sequence[Text | Tag]) -> str:
     texts: list[str] = []
     for piece in reversed(pieces):
@@ -81,7 +102,8 @@ def prompt_ends(plan_ids: Sequence[int], tokenizer: Tokenizer) -> list[int]:
     """For each prompt of a plan, how many of the plan's ids it takes to close it."""
     reader = TokenReader(tokenizer)
     ends: list[int] = []
-    for count, token_id in enumerate(plan_ids, 1):
-        closed = [p for p in reader.feed(token_id) if isinstance(p, Tag) and p.kind is TagKind.PROMPT and p.closing]
-        ends += [count] * len(closed)
+    while len(reader.ids) < len(plan_ids):
+        _, pieces = reader.feed_some(plan_ids, len(reader.ids))
+        closed = [p for p in pieces if isinstance(p, Tag) and p.kind is TagKind.PROMPT and p.closing]
+        ends += [len(reader.ids)] * len(closed)
     return ends

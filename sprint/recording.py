@@ -22,6 +22,7 @@ from sprint.tags import THINK_CLOSE, THINK_OPEN
 from sprint.types import (
     Execution,
     ExecutionOutcome,
+    Failure,
     PlanOutcome,
     Rollout,
     Round,
@@ -88,6 +89,7 @@ def rollout_from(values: Mapping[str, Any]) -> Rollout:
     made = dict(values)
     made["usage"] = Usage.from_dict(values["usage"])
     made["stop_reason"] = StopReason(values["stop_reason"])
+    made["failure"] = Failure(values["failure"]) if values.get("failure") else None
     made["timeline"] = tuple(TimelineSpan(**span) for span in values["timeline"])
     made["trajectory"] = _trajectory(values["trajectory"]) if values["trajectory"] else None
     for name in ("prompt_ids", "token_ids"):

@@ -17,6 +17,7 @@ from dataclasses import replace
 from sprint import render, tags
 from sprint.calls import Calls
 from sprint.card import Method
+from sprint.ending import answer_in, failure_of
 from sprint.errors import ContextOverflow, LLMError
 from sprint.events import Delta, Discarded, Event, Part, PlanEnded, RoundJoined, RoundStarted
 from sprint.executions import Executions, Result
@@ -27,7 +28,7 @@ from sprint.options import EngineOptions, Mode, View
 from sprint.published import published_counts
 from sprint.render import Prompter
 from sprint.turn import FreeTurn, PlanTurn
-from sprint.types import Execution, ExecutionOutcome, PlanOutcome, Rollout, Round, StopReason, Trajectory
+from sprint.types import Execution, ExecutionOutcome, Failure, PlanOutcome, Rollout, Round, StopReason, Trajectory
 from sprint.usage import RoundCounts
 
 _DEEDLESS = {  # outcomes whose text is not used: a short marker is joined instead, so that the planner knows
@@ -63,6 +64,7 @@ class Loop:
         self.rounds: list[Round] = []
         self.final = ""
         self.detail = ""
+        self.failure: Failure | None = None
         self.sequential = False
         self.width = asyncio.Semaphore(options.max_concurrency)
         self._opening_tokens = len(self.tokenizer.encode(tags.FINAL_OPEN))
@@ -75,7 +77,7 @@ class Loop:
         except ContextOverflow as error:
             reason, self.detail = StopReason.CONTEXT_FULL, str(error)
         except LLMError as error:  # the engine's own timeout among them, so before the rollout's
-            reason, self.detail = StopReason.FAILED, str(error)
+            reason, self.detail, self.failure = StopReason.FAILED, str(error), failure_of(error)
         except TimeoutError:
             reason = StopReason.TIME_LIMIT
         return self._finished(reason)
@@ -127,7 +129,7 @@ class Loop:
                 self.rounds.append(Round(turn.body))
                 self.ledger.rounds.append(RoundCounts(len(turn.ids)))
                 return StopReason.ENDED
-            self._join(number, turn, results)
+            self._join(number, turn, results, executions)
             if mode is Mode.AUTO and number == 1 and self._leaves_rounds(turn):
                 self.sequential = True
                 return await self._in_one_breath()
@@ -161,10 +163,11 @@ class Loop:
         self, number: int, group: asyncio.TaskGroup, attempt: int, last: bool
     ) -> tuple[PlanTurn, Executions]:
         turn = PlanTurn(self.tokenizer, final=last)
-        executions = Executions(number, self.executor, self.tokenizer, self.calls, self.width, self.emit)
+        models = (self.planner, self.executor)
+        executions = Executions(number, *models, self.tokenizer, self.calls, self.width, self.emit)
 
-        def shown(text: str) -> None:
-            self._show(turn.part, number, text)
+        def shown(part: Part, text: str) -> None:
+            self._show(part, number, text)
             if self.options.starts_early and len(turn.prompts) > len(executions):
                 executions.dispatch(group, self.context, turn)
 
@@ -182,7 +185,7 @@ class Loop:
         text = opening + self.tokenizer.decode(turn.ids)
         self.emit(PlanEnded(number, turn.outcome, len(turn.prompts), len(turn.ids), text))
 
-    def _join(self, number: int, turn: PlanTurn, results: list[Result]) -> None:
+    def _join(self, number: int, turn: PlanTurn, results: list[Result], made: Executions) -> None:
         """Put the executions into the context, in prompt order, as the ids that were sampled."""
         before = len(self.context)
         if not turn.closed:
@@ -198,7 +201,9 @@ class Loop:
         self.rounds.append(Round(turn.body, executions))
         lengths = tuple(result.path_tokens for result in results)
         ends = tuple(prompt.end for prompt in turn.prompts)
-        self.ledger.rounds.append(RoundCounts(len(turn.ids), ends, lengths))
+        self.ledger.rounds.append(RoundCounts(len(turn.ids), ends, lengths, tuple(made.starts)))
+        if not made.carried:  # what was carried on stands in the planner's own sequence already
+            self.ledger.join_prefill_tokens += sum(len(result.ids or ()) for result in results)
         self.emit(RoundJoined(number, len(results), self.tokenizer.decode(self.context[before:])))
 
     def _join_one(self, number: int, k: int, result: Result) -> None:
@@ -209,7 +214,6 @@ class Loop:
             keeps_ids = self.options.view is View.PREFIX or k == 1
             ids = result.ids if keeps_ids else self.tokenizer.encode(result.text)
             self.context += ids
-            self.ledger.join_prefill_tokens += len(ids)
             if result.closed and keeps_ids:
                 return
         self._write(render.execution_closing(number, k))
@@ -234,8 +238,8 @@ class Loop:
         if sampling.max_tokens < 1:
             return self._no_room()
 
-        def shown(text: str) -> None:
-            self._show(Part.SEQUENTIAL, 0, text)
+        def shown(part: Part, text: str) -> None:
+            self._show(part, 0, text)
 
         reason = await self.calls.stream(self.planner, self.context[:], sampling, turn, call, shown)
         self.context += turn.ids
@@ -279,6 +283,7 @@ class Loop:
             tuple(self.context),
             self.ledger.timeline(),
             self.detail,
+            self.failure,
         )
 
     def _counted_as_published(self, text: str) -> int | None:
@@ -298,18 +303,3 @@ async def _children() -> AsyncIterator[asyncio.TaskGroup]:
             yield group
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
-
-
-def answer_in(text: str) -> str:
-    """The answer part of a text written in one breath: what follows the think block, or stands in its final block.
-
-    Else the last boxed paragraph.
-    """
-    after = text.rpartition("</think>")[2].strip() if "</think>" in text else ""
-    if after:
-        return after
-    if tags.FINAL_OPEN.strip() in text:
-        return text.rpartition(tags.FINAL_OPEN.strip())[2].partition(tags.FINAL_CLOSE.strip())[0].strip()
-    lines = [line.strip() for line in text.replace("</think>", "").splitlines() if line.strip()]
-    boxed = [line for line in lines if "\\boxed" in line]
-    return (boxed or lines or [""])[-1]

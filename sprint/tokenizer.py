@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from sprint.errors import InputError
 
@@ -35,6 +35,10 @@ class Tokenizer(Protocol):
         """Text of `ids`; an incomplete character comes out as U+FFFD."""
         ...
 
+    def pieces(self, ids: Sequence[int]) -> list[str | None]:
+        """The text of each id wherever it stands; None where that depends on the ids around it."""
+        ...
+
     def chat(self, content: str) -> str:
         """`content` as one user turn, up to where the assistant begins to write."""
         ...
@@ -51,6 +55,9 @@ class ByteTokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         return bytes(i for i in ids if i < 256).decode(errors="replace")
+
+    def pieces(self, ids: Sequence[int]) -> list[str | None]:
+        return [chr(token_id) if token_id < 128 else None for token_id in ids]
 
     def chat(self, content: str) -> str:
         return content + "\n"
@@ -70,6 +77,9 @@ class HFTokenizer:
         self._backend: Any = getattr(self.hf, "backend_tokenizer", None)
         if self._backend is None:
             raise InputError(f"the tokenizer of {source} has no fast implementation, expected a tokenizer.json")
+        self._pieces: dict[int, str | None] = {}
+        # This decoder writes the bytes of one id after those of another; others look around, at spaces mostly.
+        self._by_bytes = type(self._backend.decoder).__name__ == "ByteLevel"
 
     @property
     def eos_id(self) -> int | None:
@@ -85,8 +95,25 @@ class HFTokenizer:
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
+        pieces = self.pieces(ids)
+        if None in pieces:
+            return self._decode(ids)
+        return "".join(cast(list[str], pieces))
+
+    def _decode(self, ids: Sequence[int]) -> str:
         text: str = self._backend.decode(list(ids), skip_special_tokens=False)
         return text
+
+    def pieces(self, ids: Sequence[int]) -> list[str | None]:
+        if not self._by_bytes:
+            return [None] * len(ids)
+        known = self._pieces
+        try:
+            return [known[token_id] for token_id in ids]
+        except KeyError:
+            for token_id in ids:
+                known[token_id] = _whole(self._decode([token_id]))
+            return [known[token_id] for token_id in ids]
 
     def chat(self, content: str) -> str:
         if not self.hf.chat_template:
@@ -121,8 +148,16 @@ class TiktokenTokenizer:
         text: str = self._encoding.decode(list(ids))
         return text
 
+    def pieces(self, ids: Sequence[int]) -> list[str | None]:
+        return [_whole(self.decode([token_id])) for token_id in ids]
+
     def chat(self, content: str) -> str:
         return content + "\n"
+
+
+def _whole(text: str) -> str | None:
+    """The text, unless it holds a part of a character."""
+    return None if "\ufffd" in text else text
 
 
 def load_tokenizer(source: str | Path) -> Tokenizer:
@@ -150,19 +185,47 @@ class IncrementalDecoder:
         """The piece of text that each of `ids` adds."""
         return [self._feed_one(token_id) for token_id in ids]
 
-    def peek(self, ids: Sequence[int]) -> str | None:
-        """The text that `ids` add, or None where they begin or end inside a character. Nothing is taken."""
-        if self._pending:
-            return None
-        before = self._tokenizer.decode(self._context) if self._context else ""
-        after = self._tokenizer.decode([*self._context, *ids])
-        return None if after.endswith("\ufffd") else after[len(before) :]
+    def plain(self, ids: Sequence[int], start: int, mark: str | None = None) -> tuple[int, str]:
+        """Takes ids from `start` on for as long as their text is known and holds no `mark`.
 
-    def take(self, ids: Sequence[int]) -> None:
-        """Takes ids whose text has been seen by `peek`."""
-        self._context = list(ids[-_LONGEST_CHARACTER:])
+        Gives how many it took, and their text. What it does not take is to be fed one by one.
+        """
+        pieces = self.known(ids, start)
+        if not pieces and not self._pending:
+            return self._plain_by_halves(ids, start, mark)
+        return self.take(ids, start, _until(pieces, mark))
+
+    def known(self, ids: Sequence[int], start: int) -> list[str]:
+        """The text of each id from `start` on, up to the first whose text depends on others. Nothing is taken."""
+        if self._pending:
+            return []
+        pieces = self._tokenizer.pieces(ids[start:] if start else ids)
+        return cast(list[str], pieces[: pieces.index(None)] if None in pieces else pieces)
+
+    def take(self, ids: Sequence[int], start: int, pieces: Sequence[str]) -> tuple[int, str]:
+        """Takes the ids from `start` on whose pieces these are; gives how many, and their text."""
+        if pieces:
+            self._context = [ids[start + len(pieces) - 1]]
+        return len(pieces), "".join(pieces)
+
+    def _plain_by_halves(self, ids: Sequence[int], start: int, mark: str | None) -> tuple[int, str]:
+        """The same where ids have no text of their own: all of them, or half, or a quarter…, down to two."""
+        before = self._tokenizer.decode(self._context) if self._context else ""
+        count = len(ids) - start
+        while count > 1:
+            taken = list(ids[start : start + count])
+            text = self._tokenizer.decode(self._context + taken)[len(before) :]
+            if not text.endswith("\ufffd") and not (mark and mark in text):
+                self._context = taken[-_LONGEST_CHARACTER:]
+                return count, text
+            count //= 2
+        return 0, ""
 
     def _feed_one(self, token_id: int) -> str:
+        piece = None if self._pending else self._tokenizer.pieces([token_id])[0]
+        if piece is not None:
+            self._context = [token_id]
+            return piece
         self._pending.append(token_id)
         before = self._tokenizer.decode(self._context) if self._context else ""
         after = self._tokenizer.decode(self._context + self._pending)
@@ -170,3 +233,10 @@ class IncrementalDecoder:
             return ""
         self._context, self._pending = self._pending[-_LONGEST_CHARACTER:], []
         return after[len(before) :]
+
+
+def _until(pieces: list[str], mark: str | None) -> list[str]:
+    """The pieces before the first that holds `mark`."""
+    if mark is None or mark not in "".join(pieces):
+        return pieces
+    return pieces[: next(index for index, piece in enumerate(pieces) if mark in piece)]

@@ -29,9 +29,12 @@ class Prompt:
 class Turn:
     """What a planner's turn and an execution have in common.
 
+    part     what is being written
     ids      the ids to keep in the context, once the turn is over
     closed   whether the turn ended by its own closing tag
     """
+
+    part: Part
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._reader = TokenReader(tokenizer)
@@ -43,11 +46,15 @@ class Turn:
         self.ran_away = False
         self.over = False
 
-    def feed(self, token_id: int) -> str:
-        """Take one sampled id; gives the text it completes. After `over`, nothing more may be fed."""
+    def feed(self, ids: Sequence[int], start: int = 0) -> tuple[int, str]:
+        """Take at least one of the ids from `start` on, and none beyond a tag that they complete.
+
+        Gives how many were taken, and the text that they complete. After `over`, nothing more may be fed.
+        """
         assert not self.over, "fed after the end"
         shown: list[str] = []
-        for piece in self._reader.feed(token_id):
+        taken, pieces = self._reader.feed_some(ids, start)
+        for piece in pieces:
             if self.over:
                 break
             self._take(piece)
@@ -56,17 +63,12 @@ class Turn:
         if not self.over:
             self.ids = self._reader.ids
             self._whole = self._whole if self._reader.held else len(self.ids)
-        return "".join(shown)
+        return taken, "".join(shown)
 
-    def feed_plain(self, ids: Sequence[int]) -> str | None:
-        """Take several ids at once, if they hold no tag; else take none and give None."""
-        assert not self.over, "fed after the end"
-        text = self._reader.feed_plain(ids)
-        if text is not None:
-            self._take(Text(text))
-            self.ids = self._reader.ids
-            self._whole = len(self.ids)
-        return text
+    @property
+    def stage(self) -> tuple[Part, int]:
+        """What is being written, and a count: they change with the tags that matter to others."""
+        return self.part, 0
 
     def run_away(self) -> None:
         """The call is ended because it says the same over and over; what was written is kept."""
@@ -118,6 +120,15 @@ class PlanTurn(Turn):
         self.outcome = PlanOutcome.ENDED
         self.prompts: list[Prompt] = []
         self._instruction: list[str] | None = None
+
+    @property
+    def stage(self) -> tuple[Part, int]:
+        return self.part, 2 * len(self.prompts) + self.asking
+
+    @property
+    def asking(self) -> bool:
+        """Whether a prompt is open."""
+        return self._instruction is not None
 
     def _take(self, piece: Text | Tag) -> None:
         super()._take(piece)
@@ -179,6 +190,8 @@ class PlanTurn(Turn):
 class ExecutionTurn(Turn):
     """One execution, up to its closing tag. Any other tag of the protocol ends it too."""
 
+    part = Part.EXECUTION
+
     def __init__(self, tokenizer: Tokenizer) -> None:
         super().__init__(tokenizer)
         self.outcome = ExecutionOutcome.ENDED
@@ -200,25 +213,19 @@ class ExecutionTurn(Turn):
 class FreeTurn(Turn):
     """Text written in one breath: every token is kept and nothing in it is a tag to us."""
 
+    part = Part.SEQUENTIAL
+
     def __init__(self, tokenizer: Tokenizer) -> None:
         super().__init__(tokenizer)
         self._decoder = IncrementalDecoder(tokenizer)
 
-    def feed(self, token_id: int) -> str:
-        (piece,) = self._decoder.feed([token_id])
-        return self._taken([token_id], piece)
-
-    def feed_plain(self, ids: Sequence[int]) -> str | None:
-        text = self._decoder.peek(ids)
-        if text is None:
-            return None
-        self._decoder.take(ids)
-        return self._taken(ids, text)
-
-    def _taken(self, ids: Sequence[int], text: str) -> str:
-        self.ids += ids
+    def feed(self, ids: Sequence[int], start: int = 0) -> tuple[int, str]:
+        taken, text = self._decoder.plain(ids, start)
+        if not taken:
+            taken, (text,) = 1, self._decoder.feed([ids[start]])
+        self.ids += ids[start : start + taken]
         self._body.append(text)
-        return text
+        return taken, text
 
     def _ended(self, reason: FinishReason | None) -> None:
         self.over = True

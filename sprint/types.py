@@ -211,6 +211,14 @@ class StopReason(StrEnum):
     FAILED = "failed"  # the engine failed under the planner
 
 
+class Failure(StrEnum):
+    """How the engine failed, where it did: what a caller may do about it."""
+
+    ENGINE = "engine"  # it refused the call or broke
+    UNAVAILABLE = "unavailable"  # it could not be reached, or refused for load: worth another try
+    TIMEOUT = "timeout"  # it did not answer in time
+
+
 @dataclass(frozen=True, slots=True)
 class TimelineSpan:
     """One call on the clock, in seconds since the rollout began: `kind` is plan, execution, final or sequential."""
@@ -229,7 +237,10 @@ class TimelineSpan:
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """A trajectory made at inference. `token_ids` is the planner's whole context; `text` what follows the prompt."""
+    """A trajectory made at inference. `token_ids` is the planner's whole context; `text` what follows the prompt.
+
+    `detail` says what went wrong first, where anything did; `failure` is given with stop reason FAILED.
+    """
 
     question: str
     text: str
@@ -241,3 +252,4 @@ class Rollout:
     token_ids: tuple[int, ...] = ()
     timeline: tuple[TimelineSpan, ...] = field(default=())
     detail: str = ""
+    failure: Failure | None = None

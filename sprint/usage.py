@@ -20,11 +20,13 @@ class RoundCounts:
     plan_tokens        the whole plan
     prefix_tokens      for each prompt k, the plan's tokens up to the end of prompt k
     execution_tokens   for each prompt k, the tokens of its execution
+    start_tokens       for each prompt k, the plan's tokens when its execution began; (): when its prompt had ended
     """
 
     plan_tokens: int
     prefix_tokens: tuple[int, ...] = ()
     execution_tokens: tuple[int, ...] = ()
+    start_tokens: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         assert len(self.prefix_tokens) == len(self.execution_tokens), "an execution without its prompt"
@@ -33,8 +35,16 @@ class RoundCounts:
     @property
     def longest_path(self) -> int:
         """max_k (plan up to prompt k + execution k); 0 without prompts."""
-        pairs = zip(self.prefix_tokens, self.execution_tokens, strict=True)
-        return max((prefix + execution for prefix, execution in pairs), default=0)
+        return self._longest(self.prefix_tokens)
+
+    @property
+    def longest_wait(self) -> int:
+        """The same from where each execution really began."""
+        return self._longest(self.start_tokens or self.prefix_tokens)
+
+    def _longest(self, starts: Sequence[int]) -> int:
+        pairs = zip(starts, self.execution_tokens, strict=True)
+        return max((start + execution for start, execution in pairs), default=0)
 
 
 def paper_sequential_tokens(rounds: Sequence[RoundCounts]) -> int:
@@ -44,7 +54,7 @@ def paper_sequential_tokens(rounds: Sequence[RoundCounts]) -> int:
 
 def pipelined_tokens(rounds: Sequence[RoundCounts], final_tokens: int) -> int:
     """What an engine waits for that starts an executor as soon as its prompt closes."""
-    return sum(max(counts.plan_tokens, counts.longest_path) for counts in rounds) + final_tokens
+    return sum(max(counts.plan_tokens, counts.longest_wait) for counts in rounds) + final_tokens
 
 
 def barrier_tokens(rounds: Sequence[RoundCounts], final_tokens: int) -> int:

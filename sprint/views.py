@@ -32,6 +32,12 @@ def executor_context(
     return [*context, *body, *header], len(body) + len(header)
 
 
+def carried_on(tokenizer: Tokenizer, context: Sequence[int], turn: PlanTurn, number: int) -> list[int]:
+    """The planner's own context where the only execution of round `number` begins: just what its join will hold."""
+    closing = "" if turn.closed else render.plan_closing(number)
+    return [*context, *turn.ids, *tokenizer.encode(closing), *tokenizer.encode(render.execution_opening(number, 1))]
+
+
 def rearranged(plan: str, number: int, chosen: int) -> str:
     """The plan as the authors show it to the executor of prompt `chosen` (counted from 1)."""
     shown = 0

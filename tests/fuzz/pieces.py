@@ -25,6 +25,9 @@ class PieceTokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         return "".join([self._texts[token_id] for token_id in ids])
 
+    def pieces(self, ids: Sequence[int]) -> list[str | None]:
+        return [None] * len(ids)
+
     def chat(self, content: str) -> str:
         return content + "\n"
 
