@@ -50,8 +50,10 @@ class Seen:
 
 
 def options_of(values: dict[str, Any]) -> EngineOptions:
-    """The options of a case; those that the engine does not have (yet) are left out."""
+    """The options of a case; those that the engine does not have (yet), or that do not go together, are left out."""
     known = {key: value for key, value in values.items() if key in _DEFAULTS}
+    if known.get("view") == "whole_plan":
+        known.pop("carry_on", None)
     enums = {key: type(_DEFAULTS[key])(value) for key, value in known.items() if isinstance(_DEFAULTS[key], Enum)}
     return EngineOptions(**{"temperature": 0.0} | known | enums)
 

@@ -144,6 +144,7 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
     "execution_gate_tokens": (None, 1, 20),
     "repetition_tokens": (None, 1, 16, 128),
     "count_as_published": (True, False),
+    "carry_on": (False, True),
 }  # fmt: skip
 _CHUNKS = ((1,), (1,), (2,), (3, 1), (7,), (16,), (1000,), (1, 40, 2))
 _ENDS = ("eos",) * 6 + tuple(FINISHES) + tuple(ERRORS)
