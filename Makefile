@@ -7,7 +7,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := install
-.PHONY: install demo test check bench bench-engine fuzz clean help
+.PHONY: install demo test test-slow check bench bench-engine bench-service bench-gpu fuzz clean help
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -46,6 +46,7 @@ help:
 	@echo 'make check           lint, format, types'
 	@echo 'make bench           the benchmarks'
 	@echo 'make bench-engine    the engine against an oracle schedule and the authors'"'"' loop shape, on a real vLLM engine'
+	@echo 'make bench-gpu       the same with a 7B-shaped model with random weights, on the first GPU'
 	@echo 'make fuzz            fuzz the parser and the engine, a minute each; ARGS="--target parser --inputs 1000000"'
 	@echo 'make clean           remove caches (keeps .venv and runs)'
 
@@ -62,6 +63,9 @@ check: $(STAMP)
 
 bench-engine: $(STAMP)
 	@$(BIN)/python -m benchmarks.engine $(ARGS)
+
+bench-gpu: $(STAMP)
+	@$(BIN)/python -m benchmarks.engine --gpu $(ARGS)
 
 bench: $(STAMP)
 	@for name in core curation annotation endpoint scale edges; do echo "benchmarks/$$name.py"; $(BIN)/python -m benchmarks.$$name $(ARGS); done

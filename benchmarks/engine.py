@@ -7,8 +7,8 @@ structure of recorded outputs (`--outputs`, JSON lines with `problem` and `reaso
 is run by each arm in turn (see `benchmarks.arms`), on an empty prefix cache, the order rotated from answer to answer.
 Prints ratios with their spread; asserts no time, only that every arm sampled what it should.
 
-`--gpu` takes a 7B-shaped Qwen2 in bfloat16 on the first GPU instead. The harness is the same and every option of the
-shape works on CPU too, but the flag itself has not been run on a GPU yet.
+`--gpu` takes a 7B-shaped Qwen2 in bfloat16 with random weights on the first GPU instead (`make bench-gpu`). The harness
+is the same and every option of the shape works on CPU too, but the flag itself has not been run on a GPU yet.
 """
 
 from __future__ import annotations
@@ -62,9 +62,17 @@ def parsed() -> argparse.Namespace:
         parser.error("--outputs needs --tokenizer, to count tokens with")
     if not args.gpu and (args.block_size or 32) % 32:
         parser.error(f"--block-size is {args.block_size}: vLLM's CPU attention takes multiples of 32")
+    if args.gpu and not _has_gpu():
+        parser.error("--gpu: there is no GPU here; without it the same harness runs a small model on CPU")
     if unknown := set(filter(None, args.arms.split(","))) - {*ARMS, "whole_plan"}:
         parser.error(f"--arms: there is no arm {min(unknown)!r}")
     return args
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return bool(torch.cuda.is_available())
 
 
 def structures(args: argparse.Namespace) -> list[Structure]:
