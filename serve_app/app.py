@@ -1,8 +1,12 @@
-"""The Ray Serve application: ingress -> planner -> vLLM replicas.
+"""The Ray Serve application: ingress -> planner -> pools of vLLM replicas.
 
     serve run serve_app.app:build model=runs/demo/sprint
 
 It knows how the three are deployed and scaled, and nothing of what they do.
+
+With `tensor_parallel_size` above 1 in a pool's `engine`, vLLM starts one worker process per GPU beside the replica.
+`num_gpus` must then be that size: Ray gives one replica all its GPUs on one node, and vLLM finds them in
+CUDA_VISIBLE_DEVICES. Engines that span nodes are not deployed here: put them behind an endpoint.
 """
 
 from __future__ import annotations
@@ -12,17 +16,21 @@ from typing import Any
 
 from ray import serve
 from ray.serve import Application
+from ray.serve.config import RequestRouterConfig
 
-from serve_app.config import AppConfig, check_model_folder, context_window
+from serve_app.config import SHARED, AppConfig, PoolConfig, check_pools, context_window
 from serve_app.ingress import Ingress
 from serve_app.planner import ServePlanner
+from serve_app.router import AffinityRouter
 from serve_app.vllm_server import CPU_ENGINE, CPU_ENVIRONMENT, ENVIRONMENT, VLLMServer
 from sprint.card import ModelCard
 from sprint.config import validate
 
 MANY = 100_000  # the planner and the ingress only wait: what limits them is the engine's queue, not a count
 POLL_S = 0.1  # how often a stopping replica looks whether it is idle
+HEALTH_S = 2.0  # how often replicas are asked for their health; three times ill, and one is replaced
 QUIET = {"enable_access_log": False, "log_level": "WARNING"}
+DEPLOYMENTS = {SHARED: "VLLMServer"}
 
 
 def build(args: Mapping[str, Any]) -> Application:
@@ -31,52 +39,68 @@ def build(args: Mapping[str, Any]) -> Application:
 
 
 def application(config: AppConfig) -> Application:
-    """The application, bound but not running. Raises ConfigError when the model folder cannot be served."""
-    check_model_folder(config.model)
-    card = ModelCard.load(config.model)
-    tokens = context_window(config)
-    model = _model(config).bind(engine_args(config, tokens))
-    planner = _planner(config).bind(model, config.model.resolve(), tokens)
-    return _ingress().bind(planner, config.model_name, card.method)
+    """The application, bound but not running. Raises ConfigError when a model folder cannot be served."""
+    check_pools(config)
+    pools = config.pools()
+    card = ModelCard.load(pools[0][1].model)
+    models = {
+        name: _model(config, name, pool).bind(engine_args(pool, context_window(pool)))
+        for name, pool in pools
+        if pool.endpoint is None
+    }
+    planner = _planner(config).bind(models, config, min(context_window(pool) for _, pool in pools))
+    return _ingress(config).bind(planner, config.model_name, card.method, config.http)
 
 
-def engine_args(config: AppConfig, context_tokens: int) -> dict[str, Any]:
-    """The engine arguments for vLLM, the config's own last."""
+def engine_args(pool: PoolConfig, context_tokens: int) -> dict[str, Any]:
+    """The engine arguments for vLLM, the pool's own last."""
     args: dict[str, Any] = {
-        "model": str(config.model.resolve()),
+        "model": str(pool.model.resolve()),
         "max_model_len": context_tokens,
-        "max_num_seqs": config.max_num_seqs,
+        "max_num_seqs": pool.max_num_seqs,
         "enable_prefix_caching": True,  # executors continue the planner's own tokens
         "disable_log_stats": True,
         "scheduling_policy": "priority",  # older requests first, and their executors before their planner
     }
-    if not config.num_gpus:
-        args |= CPU_ENGINE | {"kv_cache_memory_bytes": config.kv_cache_mib << 20}
-    return args | config.engine
+    if not pool.num_gpus:
+        args |= CPU_ENGINE | {"kv_cache_memory_bytes": pool.kv_cache_mib << 20}
+    return args | pool.engine
 
 
-def _model(config: AppConfig) -> Any:
+def deployment_name(pool: str) -> str:
+    """The name of a pool's deployment."""
+    return DEPLOYMENTS.get(pool, f"VLLMServer-{pool}")
+
+
+def _model(config: AppConfig, name: str, pool: PoolConfig) -> Any:
     """The replicas that own an engine each."""
-    environment = ENVIRONMENT if config.num_gpus else ENVIRONMENT | CPU_ENVIRONMENT
+    environment = ENVIRONMENT if pool.num_gpus else ENVIRONMENT | CPU_ENVIRONMENT
+    scaling = {
+        "min_replicas": pool.min_replicas,
+        "max_replicas": pool.max_replicas,
+        "initial_replicas": pool.initial_replicas,
+        "target_ongoing_requests": pool.target_ongoing_requests,
+        "upscale_delay_s": pool.upscale_delay_s,
+        "downscale_delay_s": pool.downscale_delay_s,
+    }
     return serve.deployment(
         VLLMServer,
-        name="VLLMServer",
-        autoscaling_config={
-            "min_replicas": 1,
-            "max_replicas": config.max_replicas,
-            "target_ongoing_requests": config.target_ongoing_requests,
-        },
-        max_ongoing_requests=4 * max(config.target_ongoing_requests, config.max_num_seqs),
+        name=deployment_name(name),
+        autoscaling_config=scaling,
+        max_ongoing_requests=pool.max_ongoing,
+        max_queued_requests=pool.max_queued,
+        request_router_config=RequestRouterConfig(
+            request_router_class=AffinityRouter,
+            request_router_kwargs={"margin": pool.spill_over_margin},
+        ),
         ray_actor_options={
             "num_cpus": 0.5,
-            "num_gpus": config.num_gpus,
+            "num_gpus": pool.num_gpus,
             "runtime_env": {"env_vars": environment},
         },
-        health_check_period_s=5,
+        health_check_period_s=HEALTH_S,
         max_constructor_retry_count=1,
-        graceful_shutdown_timeout_s=10,
-        graceful_shutdown_wait_loop_s=POLL_S,
-        logging_config=QUIET,
+        **_ending(config.grace_s),
     )
 
 
@@ -87,21 +111,26 @@ def _planner(config: AppConfig) -> Any:
         num_replicas=config.num_planners,
         max_ongoing_requests=MANY,
         ray_actor_options={"num_cpus": 0.1},
+        health_check_period_s=HEALTH_S,
         max_constructor_retry_count=1,
-        graceful_shutdown_timeout_s=10,
-        graceful_shutdown_wait_loop_s=POLL_S,
-        logging_config=QUIET,
+        **_ending(config.grace_s),
     )
 
 
-def _ingress() -> Any:
+def _ingress(config: AppConfig) -> Any:
     return serve.deployment(
         serve.ingress()(Ingress),
         name="Ingress",
         max_ongoing_requests=MANY,
         ray_actor_options={"num_cpus": 0.1},
         max_constructor_retry_count=1,
-        graceful_shutdown_timeout_s=10,
-        graceful_shutdown_wait_loop_s=POLL_S,
-        logging_config=QUIET,
+        **_ending(config.grace_s),
     )
+
+
+def _ending(grace_s: float) -> dict[str, Any]:
+    return {
+        "graceful_shutdown_timeout_s": grace_s,
+        "graceful_shutdown_wait_loop_s": POLL_S,
+        "logging_config": QUIET,
+    }

@@ -1,193 +1,216 @@
-"""The HTTP door: OpenAI's chat completions over a planner.
+"""The HTTP door: OpenAI's API over a planner.
 
-It knows HTTP and the planner's two methods, nothing of rounds or engines. `api` needs no Ray: any `PlannerClient` will
-do; `Ingress` is what `app` makes a Ray Serve deployment of.
+It puts the parts together and holds the routes. `api` needs no Ray: any `PlannerClient` will do; `Ingress` is what
+`app` makes a Ray Serve deployment of.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing
-from dataclasses import dataclass
-from typing import Any, Protocol
-from uuid import uuid4
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from serve_app.schema import ChatRequest, Envelope, UnknownModel, error_object, parse_request, status_of
-from serve_app.serve_llm import original, unwrapped
-from serve_app.sse import DONE, Transcript, sse
+from serve_app import logs, web
+from serve_app.auth import Keys, load_keys
+from serve_app.chat import Chat
+from serve_app.completing import Completions
+from serve_app.door import Door, Work
+from serve_app.failures import error_object, error_of, headers_of, status_of
+from serve_app.http_config import HttpConfig
+from serve_app.metrics import CONTENT_TYPE, Metrics
+from serve_app.openapi import describe
+from serve_app.planner_client import PlannerClient, RemotePlanner
+from serve_app.ray_metrics import RayMirror
+from serve_app.readiness import Readiness, ReadinessState
+from serve_app.served import Served
+from serve_app.stats import ServiceStats
+from serve_app.streams import ended
+from serve_app.tracing import Tracing, from_environment
+from serve_app.visits import REQUEST_ID, Attended, visit_of
 from sprint.card import Method
-from sprint.errors import LLMError, SprintError
-from sprint.events import Event, Finished
-from sprint.types import Rollout, StopReason
+from sprint.errors import SprintError
 
-HEALTH_S = 5.0
+__all__ = ["HttpConfig", "Ingress", "PlannerClient", "Served", "api"]
 
-
-class PlannerClient(Protocol):
-    """What the door needs of a planner."""
-
-    async def rollout(self, question: str, options: Mapping[str, Any]) -> Rollout: ...
-
-    def events(self, question: str, options: Mapping[str, Any]) -> AsyncGenerator[list[Event], None]: ...
-
-    async def model_health(self) -> None: ...
-
-
-class RemotePlanner:
-    """A `PlannerClient` over a Ray Serve handle."""
-
-    def __init__(self, handle: Any) -> None:
-        self._rollout = handle.options(method_name="rollout")
-        self._events = handle.options(method_name="events", stream=True)
-        self._health = handle.options(method_name="model_health")
-
-    async def rollout(self, question: str, options: Mapping[str, Any]) -> Rollout:
-        try:
-            rollout: Rollout = await self._rollout.remote(question, options)
-        except Exception as error:
-            raise original(error) from error
-        return rollout
-
-    async def events(self, question: str, options: Mapping[str, Any]) -> AsyncGenerator[list[Event], None]:
-        response = self._events.remote(question, options)
-        finished = False
-        try:
-            async for batch in unwrapped(response):
-                finished = isinstance(batch[-1], Finished)
-                yield batch
-        finally:
-            if not finished:
-                response.cancel()
-
-    async def model_health(self) -> None:
-        await self._health.remote()
+READY_S = 5.0  # a planner that does not say within so long whether it is ready is not
+STATS_S = 2.0
 
 
 class Ingress:
     """The door as a deployment."""
 
-    def __init__(self, planner: Any, model_name: str, method: Method) -> None:
+    def __init__(self, planner: Any, model_name: str, method: Method, http: HttpConfig | None = None) -> None:
+        logs.setup(deployment="Ingress")
         self._planner = RemotePlanner(planner)
         self._served = Served(model_name, method)
+        self._http = http or HttpConfig()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Called by Ray Serve after the constructor."""
-        return api(self._planner, self._served)
+        metrics = Metrics()
+        mirror = RayMirror(metrics) if self._http.ray_metrics else None
+        beside = (lambda: mirror.run(self._planner.stats)) if mirror else None
+        return api(self._planner, self._served, self._http, metrics, beside, behind_serve=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
-    """The model behind the door."""
+def api(
+    planner: PlannerClient,
+    served: Served,
+    http: HttpConfig | None = None,
+    metrics: Metrics | None = None,
+    beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
+    *,
+    behind_serve: bool = False,
+) -> FastAPI:
+    """The HTTP application; `beside` is run as long as it lives.
 
-    name: str
-    method: Method
-    created: int = 0
+    behind_serve  whether Ray Serve's proxy stands before it, which itself tells clients the id of their request
 
-    def as_dict(self) -> dict[str, Any]:
-        """As `/v1/models` lists it."""
-        return {"id": self.name, "object": "model", "created": self.created, "owned_by": "sprint"}
-
-
-def api(planner: PlannerClient, served: Served) -> FastAPI:
-    """The HTTP application."""
-    app = FastAPI(title="SPRINT", docs_url=None, redoc_url=None, openapi_url=None)
+    Raises ConfigError when the keys that it shall ask for cannot be read, or its traces have nowhere to go.
+    """
+    http, metrics = http or HttpConfig(), metrics or Metrics()
+    tracing = from_environment(http.otlp_endpoint)
+    app = FastAPI(title="SPRINT", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan(tracing, beside))
     app.add_exception_handler(SprintError, _sprint_error)
     app.add_exception_handler(HTTPException, _http_error)
-
-    @app.get("/health")
-    async def health() -> Response:
-        return await _health(planner)
-
-    @app.get("/v1/models")
-    async def models() -> dict[str, Any]:
-        return {"object": "list", "data": [served.as_dict()]}
-
-    @app.get("/v1/models/{name:path}")
-    async def model(name: str) -> dict[str, Any]:
-        _check_model(name, served)
-        return served.as_dict()
-
-    @app.post("/v1/chat/completions")
-    async def chat(request: Request) -> Response:
-        asked = parse_request(await request.body())
-        _check_model(asked.model, served)
-        envelope = Envelope(f"chatcmpl-{uuid4().hex}", int(time.time()), served.name)
-        if asked.stream:
-            return await _streamed(planner, asked, envelope, served)
-        rollout = _unfailed(await planner.rollout(asked.question, asked.engine_values()))
-        return JSONResponse(envelope.completion(rollout, served.method, asked.sprint.timeline))
-
+    _add_cors(app, http)
+    app.add_middleware(Attended, metrics=metrics, tracing=tracing, behind_serve=behind_serve)  # the first to see it
+    keyed = Depends(_key_check(load_keys(http)))
+    _add_probes(app, planner, metrics, [] if http.open_metrics else [keyed])
+    app.include_router(_questions(planner, served, Door(http, metrics)), prefix="/v1", dependencies=[keyed])
+    describe(app)
+    web.mount(app)
     return app
 
 
-def _check_model(name: str, served: Served) -> None:
-    if name != served.name:
-        raise UnknownModel(f"the model {name!r} is not served here, expected {served.name!r}", field="model")
-
-
-def _unfailed(rollout: Rollout) -> Rollout:
-    """The rollout, unless the engine failed under it."""
-    if rollout.stop_reason is StopReason.FAILED:
-        raise LLMError(f"the engine failed: {rollout.detail or 'no detail was given'}")
-    return rollout
-
-
-async def _health(planner: PlannerClient) -> Response:
-    try:
-        await asyncio.wait_for(planner.model_health(), HEALTH_S)
-    except Exception as error:  # whatever it is, the service is not healthy
-        reason = str(error) or f"no model replica answered within {HEALTH_S:.0f} s"
-        return JSONResponse(error_object(reason, 503), 503)
-    return JSONResponse({"status": "ok"})
-
-
-# --- streaming -------------------------------------------------------------------------------------------------------
-
-
-async def _streamed(planner: PlannerClient, asked: ChatRequest, envelope: Envelope, served: Served) -> Response:
-    """The answer as server-sent events. What fails before the first event still gets an HTTP status of its own."""
-    batches = planner.events(asked.question, asked.engine_values())
-    first = await anext(batches)
-    transcript = Transcript(asked, envelope, served.method)
-    body = _body(first, batches, transcript, sse(envelope.chunk({"role": "assistant", "content": ""})))
-    return StreamingResponse(body, media_type="text/event-stream", headers={"cache-control": "no-cache"})
-
-
-async def _body(
-    first: list[Event], batches: AsyncGenerator[list[Event], None], transcript: Transcript, opening: str
-) -> AsyncIterator[str]:
-    """Closing this generator, as the server does when the client goes away, cancels the rollout."""
-    async with aclosing(batches):
-        yield opening + _text(first, transcript)
+def _lifespan(tracing: Tracing | None, beside: Callable[[], Coroutine[Any, Any, None]] | None) -> Any:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(beside())] if beside else []
         try:
-            async for batch in batches:
-                yield _text(batch, transcript)
-        except SprintError as error:
-            yield sse(error_object(str(error), status_of(error)))
-        yield DONE
+            yield
+        finally:
+            await ended(tasks)
+            if tracing is not None:
+                await asyncio.to_thread(tracing.shutdown)
+
+    return lifespan
 
 
-def _text(events: list[Event], transcript: Transcript) -> str:
-    return "".join(sse(chunk) for event in events for chunk in transcript.chunks(event))
+def _add_cors(app: FastAPI, http: HttpConfig) -> None:
+    if http.cors_origins:
+        from starlette.middleware.cors import CORSMiddleware
+
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=http.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["authorization", "content-type", REQUEST_ID],
+            expose_headers=[REQUEST_ID, "retry-after"],
+        )
+
+
+def _key_check(keys: Keys | None) -> Callable[[Request], Awaitable[None]]:
+    """A dependency that refuses who has no key, before the body is read, and notes whose the request is."""
+
+    async def check(request: Request) -> None:
+        if keys is not None:
+            visit_of(request.scope).client = keys.holder(request.headers.get("authorization"))
+
+    return check
+
+
+# --- routes ----------------------------------------------------------------------------------------------------------
+
+
+def _questions(planner: PlannerClient, served: Served, door: Door) -> APIRouter:
+    router = APIRouter()
+    chat, completions = Chat(planner, served, door.http), Completions(planner, served, door.http)
+
+    @router.post("/chat/completions")
+    async def create_chat_completion() -> Response:
+        return Work(door, chat)
+
+    @router.post("/completions")
+    async def create_completion() -> Response:
+        return Work(door, completions)
+
+    @router.get("/models")
+    async def list_models() -> Response:
+        return JSONResponse({"object": "list", "data": [served.as_dict()]})
+
+    @router.get("/models/{name:path}")
+    async def retrieve_model(name: str) -> Response:
+        served.check(name)
+        return JSONResponse(served.as_dict())
+
+    return router
+
+
+def _add_probes(app: FastAPI, planner: PlannerClient, metrics: Metrics, metrics_keys: list[Any]) -> None:
+    @app.get("/health")
+    async def health() -> Response:
+        """Whether this process lives: it answers."""
+        return JSONResponse({"status": "ok"})
+
+    @app.get("/ready")
+    async def ready() -> Response:
+        """Whether a model answers."""
+        return _ready(await _readiness(planner))
+
+    @app.get("/metrics", dependencies=metrics_keys)
+    async def scrape() -> Response:
+        """The metrics, as Prometheus reads them."""
+        return Response(metrics.render(await _stats(planner)), media_type=CONTENT_TYPE)
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def document() -> Response:
+        return JSONResponse(app.openapi())
+
+
+def _ready(readiness: Readiness) -> Response:
+    pools = [asdict(pool) for pool in readiness.pools]
+    body = {"status": readiness.state, "reason": readiness.reason, "pools": pools}
+    if readiness.is_ready:
+        return JSONResponse(body)
+    message = f"the service is {readiness.state}: {readiness.reason or 'no reason is known'}"
+    return JSONResponse(error_object(message, 503, code=str(readiness.state)) | body, 503, {"retry-after": "5"})
+
+
+async def _readiness(planner: PlannerClient) -> Readiness:
+    try:
+        async with asyncio.timeout(READY_S):
+            return await planner.readiness()
+    except TimeoutError:
+        return Readiness(ReadinessState.FAILED, f"the planner did not answer within {READY_S:.0f} s")
+    except Exception as error:  # whatever it is, the service is not ready
+        return Readiness(ReadinessState.FAILED, str(error) or type(error).__name__)
+
+
+async def _stats(planner: PlannerClient) -> ServiceStats | None:
+    """None where the planner cannot say: what the door has counted is worth telling all the same."""
+    try:
+        async with asyncio.timeout(STATS_S):
+            return await planner.stats()
+    except Exception:  # the same
+        return None
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------
 
 
 async def _sprint_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, SprintError)
-    status = status_of(error)
-    return JSONResponse(error_object(str(error), status, getattr(error, "field", None)), status)
+    return JSONResponse(error_of(error), status_of(error), headers_of(error))
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
     """No such path, or the wrong method for it."""
     assert isinstance(error, HTTPException)
     message = f"{request.method} {request.url.path}: {error.detail}"
-    return JSONResponse(error_object(message, error.status_code), error.status_code)
+    return JSONResponse(error_object(message, error.status_code), error.status_code, error.headers)

@@ -6,19 +6,26 @@ class; `app` makes a Ray Serve deployment of `ServePlanner`.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from serve_app.serve_llm import ServeLLM
+from serve_app import logs
+from serve_app.config import AppConfig, vocab_size
+from serve_app.house import House
+from serve_app.pools import Pool, ServePool
+from serve_app.readiness import Readiness, overall
+from serve_app.remote import RemotePool
+from serve_app.stats import ServiceStats
+from serve_app.width import Width
 from sprint.card import ModelCard
 from sprint.engine import Engine
 from sprint.errors import InputError
 from sprint.events import Delta, Event
-from sprint.llm import LLM
+from sprint.llm import LLM, Chunk, Sampling
 from sprint.options import Dispatch, EngineOptions, Gate, Mode, View
 from sprint.render import Prompter
 from sprint.tokenizer import load_tokenizer
@@ -28,29 +35,89 @@ GATHER_S = 0.05  # text deltas are gathered this long before they are sent on, s
 
 
 class Planner:
-    """Answers questions with one model.
+    """Answers questions with one model, or with two that speak the same tokens.
 
-    llm             where tokens are sampled
-    context_tokens  the model's context window
+    llm             where the planner's tokens are sampled
+    context_tokens  the context window of the smaller model
+    executor        where the executors' tokens are sampled; None: where the planner's are
+    vocab_size      ids from here on are no tokens; None: not known
     """
 
-    def __init__(self, llm: LLM, prompter: Prompter, context_tokens: int) -> None:
+    def __init__(
+        self,
+        llm: LLM,
+        prompter: Prompter,
+        context_tokens: int,
+        executor: LLM | None = None,
+        vocab_size: int | None = None,
+    ) -> None:
+        self._llm = llm
         self._prompter = prompter
         self._context_tokens = context_tokens
-        self._engine = Engine(llm, llm, prompter, context_tokens)
+        self._vocab_size = vocab_size
+        self._engine = Engine(llm, executor or llm, prompter, context_tokens)
+        self._house = House()
 
-    async def rollout(self, question: str, options: Mapping[str, Any]) -> Rollout:
-        """The finished rollout. Raises InputError for options or questions that cannot be served."""
-        return await self._engine.run(self._checked(question), engine_options(options))
+    async def rollout(
+        self, question: str, options: Mapping[str, Any], request_id: str = "", caller: str = ""
+    ) -> Rollout:
+        """The finished rollout. Raises InputError for options or questions that cannot be served.
 
-    async def events(self, question: str, options: Mapping[str, Any]) -> AsyncGenerator[list[Event], None]:
+        `request_id` names it everywhere; when the `caller` (see `callers`) dies, so does the work for it.
+        """
+        logs.bind(request_id)
+        chosen = self._narrowed(engine_options(options))
+        async with self._house.visit(caller):
+            return await self._engine.run(self._checked(question), chosen, session=request_id)
+
+    async def events(
+        self, question: str, options: Mapping[str, Any], request_id: str = "", caller: str = ""
+    ) -> AsyncGenerator[list[Event], None]:
         """The rollout's events as they happen, a few at a time. Raises like `rollout`."""
-        async with aclosing(self._engine.events(self._checked(question), engine_options(options))) as events:
+        logs.bind(request_id)
+        chosen = self._narrowed(engine_options(options))
+        async with (
+            self._house.visit(caller),
+            aclosing(self._engine.events(self._checked(question), chosen, session=request_id)) as events,
+        ):
             async for batch in gathered(events):
                 yield batch
 
-    async def model_health(self) -> None:
-        """Returns once the model has answered; raises when it is not healthy."""
+    async def complete(
+        self, prompt: str | Sequence[int], options: Mapping[str, Any], request_id: str = "", caller: str = ""
+    ) -> AsyncGenerator[list[Chunk], None]:
+        """Raw text or token ids, continued by the planner's model. `options` are fields of `sprint.llm.Sampling`.
+
+        The first chunk's `cached_tokens` are the call's. Raises InputError for prompts that cannot be served.
+        """
+        logs.bind(request_id)
+        ids = self._prompter.tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
+        self._check_ids(ids)
+        asked = Sampling(**{**options, "stop": tuple(options.get("stop") or ())})
+        sampling = replace(asked, max_tokens=min(asked.max_tokens, self._context_tokens - len(ids)))
+        async with self._house.visit(caller), aclosing(self._llm.stream(ids, sampling, session=request_id)) as chunks:
+            async for chunk in chunks:
+                yield [chunk]
+
+    async def count_tokens(self, text: str) -> int:
+        """How many tokens `complete` makes of a text."""
+        return len(self._prompter.tokenizer.encode(text))
+
+    async def readiness(self) -> Readiness:
+        """Whether a model answers."""
+        return overall([])
+
+    async def stats(self) -> ServiceStats:
+        """What the pools are doing."""
+        return ServiceStats(rollouts=len(self._house))
+
+    async def close(self, grace_s: float) -> None:
+        """Takes no more questions; those that are not answered after `grace_s` end with an error."""
+        await self._house.close(grace_s)
+
+    def _narrowed(self, options: EngineOptions) -> EngineOptions:
+        """The options under the current load."""
+        return options
 
     def _checked(self, question: str) -> str:
         """The question, once it is known to fit."""
@@ -63,16 +130,55 @@ class Planner:
             )
         return question
 
+    def _check_ids(self, ids: Sequence[int]) -> None:
+        if not ids:
+            raise InputError("the prompt is empty, expected at least one token", field="prompt")
+        if len(ids) >= self._context_tokens:
+            raise InputError(
+                f"the prompt has {len(ids)} tokens, the model's context window holds {self._context_tokens}"
+                " and must leave room for an answer",
+                field="prompt",
+            )
+        if self._vocab_size is not None and not all(0 <= token_id < self._vocab_size for token_id in ids):
+            raise InputError(
+                f"the prompt has ids that are no tokens, expected 0 to {self._vocab_size - 1}", field="prompt"
+            )
+
 
 class ServePlanner(Planner):
-    """The planner as a deployment: the model is a folder, its replicas stand behind a Ray Serve handle."""
+    """The planner as a deployment.
 
-    def __init__(self, handle: Any, model: Path, context_tokens: int) -> None:
-        self._health = handle.options(method_name="num_unfinished")
-        super().__init__(ServeLLM(handle), Prompter(load_tokenizer(model), ModelCard.load(model)), context_tokens)
+    handles  of the pools' deployments, by the pools' names; pools that are endpoints elsewhere have none
+    """
 
-    async def model_health(self) -> None:
-        await self._health.remote()
+    def __init__(self, handles: Mapping[str, Any], config: AppConfig, context_tokens: int) -> None:
+        logs.setup(deployment="Planner")
+        pools = config.pools()
+        first = pools[0][1]
+        prompter = Prompter(load_tokenizer(first.model.resolve()), ModelCard.load(first.model))
+        self._pools: list[Pool] = [
+            RemotePool(name, pool.endpoint, prompter.tokenizer)
+            if pool.endpoint
+            else ServePool(name, handles[name], pool.min_replicas, config.patience_s)
+            for name, pool in pools
+        ]
+        executor = self._pools[-1].llm
+        super().__init__(self._pools[0].llm, prompter, context_tokens, executor, vocab_size(first.model))
+        self._width = Width(self.stats, pools[-1][1].max_num_seqs) if config.adaptive_width else None
+
+    async def readiness(self) -> Readiness:
+        """Whether all pools answer. Never waits long, even while there is no replica at all."""
+        return overall(await asyncio.gather(*(pool.readiness() for pool in self._pools)))
+
+    async def stats(self) -> ServiceStats:
+        """What the pools are doing, as far as they answer."""
+        pools = await asyncio.gather(*(pool.stats() for pool in self._pools))
+        return ServiceStats(tuple(pools), len(self._house))
+
+    def _narrowed(self, options: EngineOptions) -> EngineOptions:
+        if self._width is None:
+            return options
+        return replace(options, max_concurrency=self._width.at_most(options.max_concurrency))
 
 
 def engine_options(values: Mapping[str, Any]) -> EngineOptions:

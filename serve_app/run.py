@@ -17,7 +17,7 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from types import FrameType
 from typing import Any
 
-from serve_app.config import ServeConfig, check_model_folder, context_window
+from serve_app.config import ServeConfig, check_pools
 from sprint.card import ModelCard
 from sprint.errors import ConfigError, LLMUnavailable
 from sprint.files import write_text
@@ -25,6 +25,7 @@ from sprint.local_ray import ray_session
 
 APP_NAME = "sprint"
 POLL_S = 0.2
+CLOSE_S = 5.0  # beyond the grace period, for the planners to say that they are empty
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -49,7 +50,10 @@ def running(config: ServeConfig, stop: threading.Event | None = None) -> Iterato
     _check(config)
     with ray_session(config.num_cpus), _serve_instance(config):
         _deploy(config, stop or threading.Event())
-        yield url(config)
+        try:
+            yield url(config)
+        finally:
+            _close(config)
 
 
 def url(config: ServeConfig) -> str:
@@ -59,9 +63,8 @@ def url(config: ServeConfig) -> str:
 
 
 def _check(config: ServeConfig) -> None:
-    check_model_folder(config.model)
-    ModelCard.load(config.model)
-    context_window(config)
+    check_pools(config)
+    ModelCard.load(config.pools()[0][1].model)
     _check_port(config.host, config.port)
 
 
@@ -82,10 +85,13 @@ def _serve_instance(config: ServeConfig) -> Iterator[None]:
     """Ray Serve. On a cluster that already had it, only our application goes away at the end."""
     from ray import serve
 
+    from serve_app.app import QUIET
+
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     stranger = bool(serve.status().proxies)
     try:
-        serve.start(proxy_location="HeadOnly", http_options={"host": config.host, "port": config.port})
+        door = {"host": config.host, "port": config.port}
+        serve.start(proxy_location="HeadOnly", http_options=door, logging_config=QUIET)
         yield
     finally:
         if config.ready_file:
@@ -110,6 +116,17 @@ def _deploy(config: ServeConfig, stop: threading.Event) -> None:
             raise _Stopped
     if config.ready_file:
         write_text(config.ready_file, url(config) + "\n")
+
+
+def _close(config: ServeConfig) -> None:
+    """Answers are finished, or ended with an error that says why, before anything is taken down."""
+    from ray import serve
+
+    planners = serve.get_deployment_handle("Planner", APP_NAME)
+    try:
+        planners.broadcast("close", config.grace_s).results(timeout_s=config.grace_s + CLOSE_S)
+    except Exception as error:  # there may be no planner left to ask; it is taken down all the same
+        logging.getLogger(__name__).debug("the planners could not be closed: %s", error)
 
 
 def _is_running() -> bool:

@@ -6,39 +6,51 @@ by side, so their text is sent when they are joined, in order; who wants to watc
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
-from serve_app.schema import ChatRequest, Envelope, error_object, finish_reason, openai_usage, sprint_object
-from sprint.card import Method
+from serve_app.answers import Envelope, openai_usage
+from serve_app.failures import error_of, failure_of
+from serve_app.schema import ChatRequest
 from sprint.events import Delta, Event, Finished, Part, RoundJoined, RoundStarted
 from sprint.tags import THINK_OPEN
-from sprint.types import Rollout, StopReason
-
-DONE = "data: [DONE]\n\n"
+from sprint.types import Rollout
 
 
-def sse(value: Mapping[str, Any]) -> str:
-    """One server-sent event. ASCII only: many clients split lines at Unicode's line separators too."""
-    return f"data: {json.dumps(value)}\n\n"
+@dataclass(slots=True)
+class Told:
+    """What the choices of one answer share: who asked, and which of their rollouts are over."""
+
+    asked: ChatRequest
+    envelope: Envelope
+    finished: list[Rollout] = field(default_factory=list)
+
+    def usage_chunk(self) -> Iterator[dict[str, Any]]:
+        """The chunk with the counts, where it was asked for and somebody has counted."""
+        if self.asked.wants_usage and self.finished:
+            yield self.envelope.usage_chunk([rollout.usage for rollout in self.finished])
 
 
 class Transcript:
-    """Turns one rollout's events into chunks."""
+    """Turns the events of one choice into chunks."""
 
-    def __init__(self, asked: ChatRequest, envelope: Envelope, method: Method) -> None:
-        self._asked = asked
-        self._envelope = envelope
-        self._method = method
+    def __init__(self, told: Told, index: int = 0) -> None:
+        self._told = told
+        self._envelope = told.envelope
+        self._index = index
         self._sent = ""
+
+    def opening(self) -> dict[str, Any]:
+        """The first chunk, which says whose the text is."""
+        return self._envelope.chunk(self._index, {"role": "assistant", "content": ""})
 
     def chunks(self, event: Event) -> Iterator[dict[str, Any]]:
         """What the client hears of `event`."""
         if not self._sent and not isinstance(event, RoundStarted):  # nothing has been written yet
             yield from self._reasoning(THINK_OPEN)
-        if self._asked.sprint.events:
-            yield self._envelope.event_chunk(event.as_dict())
+        if self._told.asked.sprint.events:
+            yield self._envelope.event_chunk(self._index, event.as_dict())
         if isinstance(event, Finished):
             yield from self._end(event.rollout)
         elif isinstance(event, RoundJoined) or (isinstance(event, Delta) and event.part is not Part.EXECUTION):
@@ -47,24 +59,26 @@ class Transcript:
     def _reasoning(self, text: str) -> Iterator[dict[str, Any]]:
         if text:
             self._sent += text
-            yield self._envelope.chunk({"reasoning_content": text})
+            yield self._envelope.chunk(self._index, {"reasoning_content": text})
 
     def _end(self, rollout: Rollout) -> Iterator[dict[str, Any]]:
-        if rollout.stop_reason is StopReason.FAILED:
-            yield error_object(f"the engine failed: {rollout.detail or 'no detail was given'}", 500)
-            return
+        self._told.finished.append(rollout)
         if rollout.text.startswith(self._sent):  # the runtime's own last words were in no event
             yield from self._reasoning(rollout.text[len(self._sent) :])
-        if rollout.answer_text:
-            yield self._envelope.chunk({"content": rollout.answer_text})
-        yield from self._totals(rollout)
+        failure = failure_of(rollout)
+        if failure is not None:  # what was written until then has been sent, what it cost goes with the error
+            yield error_of(failure) | {"sprint": self._envelope.sprint_object(rollout)}
+            return
+        content, finish = self._envelope.content(rollout)
+        if content:
+            yield self._envelope.chunk(self._index, {"content": content})
+        yield self._last(rollout, finish)
 
-    def _totals(self, rollout: Rollout) -> Iterator[dict[str, Any]]:
-        """The last chunk carries the counts, unless the client asked for OpenAI's extra chunk with them."""
-        last = self._envelope.chunk({}, finish_reason(rollout))
-        last["sprint"] = sprint_object(rollout, self._method, self._asked.sprint.timeline)
-        if not self._asked.wants_usage:
-            last["usage"] = openai_usage(rollout)
-        yield last
-        if self._asked.wants_usage:
-            yield self._envelope.usage_chunk(rollout)
+    def _last(self, rollout: Rollout, finish: str) -> dict[str, Any]:
+        """A choice's last chunk. The last choice's carries the counts, unless they were asked for in an extra chunk."""
+        last = self._envelope.chunk(self._index, {}, finish)
+        last["sprint"] = self._envelope.sprint_object(rollout)
+        told = self._told
+        if len(told.finished) == told.asked.n and not told.asked.wants_usage:
+            last["usage"] = openai_usage([each.usage for each in told.finished])
+        return last

@@ -6,12 +6,19 @@ deployment of it. vLLM is imported when a replica is made, never before.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 from uuid import uuid4
 
+from serve_app import logs
+from serve_app.affinity import Ticket
+from serve_app.callers import Callers
+from serve_app.engine_load import EngineLoad
+from serve_app.root_cause import cause_of
+from serve_app.stats import ReplicaLoad
 from sprint.errors import ContextOverflow, LLMError, LLMUnavailable
 from sprint.llm import Chunk, FinishReason, Sampling
 
@@ -29,6 +36,18 @@ ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_
 CPU_ENGINE = {"dtype": "float32", "enforce_eager": True, "block_size": 32}
 
 
+class EngineFailed(LLMUnavailable):
+    """The engine could not be started; the message says why."""
+
+
+class EngineStopped(LLMUnavailable):
+    """The replica lives, its engine does not: the call can go on elsewhere."""
+
+
+class CallDropped(LLMUnavailable):
+    """The replica took its caller for dead. Who hears this lives, and may ask again."""
+
+
 class VLLMServer:
     """A replica. `engine_args` are vLLM's AsyncEngineArgs; `model` and `max_model_len` must be among them.
 
@@ -39,19 +58,31 @@ class VLLMServer:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        self._engine: Any = AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_args))
+        logs.setup(deployment="VLLMServer")
+        self._load = EngineLoad()
+        loggers = [self._load.logger()]
+        try:
+            self._engine: Any = AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_args), stat_loggers=loggers)
+        except Exception as error:  # vLLM's are of any kind; whoever waits for the engine wants a sentence
+            raise EngineFailed(f"the engine could not be started: {cause_of(error)}") from error
         self._context_tokens = int(engine_args["max_model_len"])
         self._tokenizer = self._engine.get_tokenizer()
         self._least_chunk_tokens = least_chunk_tokens
+        self._callers = Callers()
+        self._dropping: set[asyncio.Future[None]] = set()
 
     async def generate(
-        self, prompt_ids: Sequence[int], sampling: Sampling, extra_args: Mapping[str, Any] | None = None
+        self,
+        prompt_ids: Sequence[int],
+        sampling: Sampling,
+        extra_args: Mapping[str, Any] | None = None,
+        ticket: Ticket | None = None,
     ) -> AsyncGenerator[Chunk, None]:
         """Continue `prompt_ids`: the LLM seam's contract. Leaving the generator early aborts the call on the engine.
 
         Tokens are gathered into chunks of `sampling.chunk_tokens`, and of `least_chunk_tokens` at least; a chunk goes
         out early when a tag may just have closed, and when nothing went out for a moment. `extra_args` go to the
-        engine's custom logits processors.
+        engine's custom logits processors. `ticket` is for the router; it also says who calls.
         """
         if len(prompt_ids) >= self._context_tokens:
             raise ContextOverflow(
@@ -59,24 +90,48 @@ class VLLMServer:
                 " and must leave room for an answer"
             )
         gathering = _Gathering(max(sampling.chunk_tokens, self._least_chunk_tokens))
+        outputs = self._outputs(prompt_ids, sampling, extra_args, ticket.caller if ticket else "")
+        async with aclosing(outputs):
+            async for output in outputs:
+                gathering.add(self._chunk(output))
+                if gathering.due:
+                    yield gathering.take()
+
+    async def _outputs(
+        self, prompt_ids: Sequence[int], sampling: Sampling, extra_args: Mapping[str, Any] | None, caller: str
+    ) -> AsyncGenerator[Any, None]:
+        """The engine's own outputs. The call ends on the engine when this is closed, or when the caller dies."""
+        request_id = uuid4().hex
         outputs = self._engine.generate(
             {"prompt_token_ids": list(prompt_ids)},
             vllm_params(sampling, extra_args),
-            uuid4().hex,
+            request_id,
             priority=sampling.priority if self._by_priority else 0,
         )
-        async with aclosing(outputs):  # closing it aborts the call on the engine
-            try:
-                async for output in outputs:
-                    gathering.add(self._chunk(output))
-                    if gathering.due:
-                        yield gathering.take()
-            except Exception as error:
-                raise _plain(error) from error
+        with self._callers.working_for(caller, lambda: self._drop(request_id)):
+            async with aclosing(outputs):  # closing it aborts the call on the engine
+                try:
+                    async for output in outputs:
+                        yield output
+                except Exception as error:
+                    raise _plain(error) from error
+
+    def _drop(self, request_id: str) -> None:
+        """Ends a call on the engine; whoever still reads it hears CallDropped."""
+        task = asyncio.ensure_future(self._engine.abort(request_id))
+        self._dropping.add(task)
+        task.add_done_callback(self._dropping.discard)
 
     async def check_health(self) -> None:
         """Called by Ray Serve; raising replaces the replica."""
         await self._engine.check_health()
+
+    async def load(self) -> ReplicaLoad:
+        """What the engine is doing. An answer shows that the replica lives; a dead engine raises."""
+        await self.check_health()
+        idle = not await self.num_unfinished()  # the numbers are those of the last step, and an idle engine takes none
+        running, waiting = (0, 0) if idle else (self._load.running, self._load.waiting)
+        return ReplicaLoad(_replica_name(), running, waiting, 0.0 if idle else self._load.kv_cache_use)
 
     async def num_unfinished(self) -> int:
         """Calls the engine is working on or holds in its queue."""
@@ -161,6 +216,8 @@ def _finish_reason(reason: str, stop: str | int | None) -> FinishReason:
         return FinishReason.LENGTH
     if reason == "stop":
         return FinishReason.STOP if isinstance(stop, str) else FinishReason.EOS
+    if reason == "abort":
+        raise CallDropped("the engine dropped the call")
     raise LLMError(f"the engine ended the call with {reason!r}")
 
 
@@ -171,5 +228,12 @@ def _plain(error: Exception) -> Exception:
     if isinstance(error, LLMError):
         return error
     if isinstance(error, EngineDeadError):
-        return LLMUnavailable("the engine stopped working; it is being replaced")
+        return EngineStopped("the engine stopped working; it is being replaced")
     return LLMError(f"the engine refused the call: {' '.join(str(error).split())}")
+
+
+def _replica_name() -> str:
+    """The replica's name among its like."""
+    from ray import serve
+
+    return str(serve.get_replica_context().replica_id.unique_id)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sprint import ask_view
 from sprint.errors import InputError, LLMError, LLMTimeout, LLMUnavailable
+from sprint.keys import KEY_VARIABLE, bearer
 
 if TYPE_CHECKING:
     import httpx
@@ -69,7 +70,7 @@ def _connected(client: httpx.Client | None) -> Iterator[httpx.Client]:
         return
     import httpx
 
-    with httpx.Client(timeout=httpx.Timeout(SILENCE_S, connect=5)) as made:
+    with httpx.Client(timeout=httpx.Timeout(SILENCE_S, connect=5), headers=bearer()) as made:
         yield made
 
 
@@ -96,6 +97,8 @@ def _reported(base_url: str) -> Iterator[None]:
 
 def _first_model(client: httpx.Client, url: str) -> str:
     response = client.get(f"{url}/models")
+    if response.status_code == 401:
+        raise InputError(f"{url} asks for a key, expected one in the environment as {KEY_VARIABLE}")
     if response.status_code != 200:
         raise LLMUnavailable(f"{url}/models answers {response.status_code}, expected a list of models")
     models: list[str] = [entry["id"] for entry in response.json().get("data", [])]
@@ -122,4 +125,6 @@ def _refusal(status: int, body: bytes) -> Exception:
         message = str(json.loads(body)["error"]["message"])
     except (ValueError, KeyError, TypeError):
         message = f"the server answers {status}: {body[:200].decode(errors='replace')}"
+    if status == 503:
+        return LLMUnavailable(message)
     return InputError(message) if status < 500 else LLMError(message)

@@ -80,13 +80,32 @@ class Calls:
         shown: Show,
         session: str = "",
     ) -> FinishReason | None:
-        """Samples one call into `turn` until either is over; `shown` gets the text as it becomes known."""
+        """Samples one call into `turn` until either is over; `shown` gets the text as it becomes known.
+
+        A call that raises is closed in the books, too.
+        """
+        try:
+            return await self._stream(llm, context, sampling, turn, call, shown, session or self.session)
+        except BaseException as error:
+            self.ledger.close_call(call, "failed" if isinstance(error, Exception) else "cancelled")
+            raise
+
+    async def _stream(
+        self,
+        llm: LLM,
+        context: list[int],
+        sampling: Sampling,
+        turn: Turn,
+        call: CallRecord,
+        shown: Show,
+        session: str,
+    ) -> FinishReason | None:
         reason: FinishReason | None = None
         if sampling.max_tokens < 1:
             shown(turn.part, turn.finish(FinishReason.LENGTH))
             return FinishReason.LENGTH
         look_at = _LOOK_EVERY_TOKENS
-        async with aclosing(llm.stream(context, sampling, session=session or self.session)) as chunks:
+        async with aclosing(llm.stream(context, sampling, session=session)) as chunks:
             async for chunk in chunks:
                 self.ledger.sampled(call, len(chunk.token_ids), chunk.cached_tokens, exact=chunk.exact)
                 reason = chunk.finish_reason

@@ -6,15 +6,24 @@ It knows the protocol's tags and the project's errors, and no loop.
 from __future__ import annotations
 
 from sprint import tags
-from sprint.errors import LLMError, LLMTimeout, LLMUnavailable
+from sprint.errors import EndpointFailed, LLMError, LLMTimeout, LLMUnavailable
 from sprint.types import Failure
+
+_KINDS: dict[Failure, type[LLMError]] = {
+    Failure.UNAVAILABLE: LLMUnavailable,
+    Failure.TIMEOUT: LLMTimeout,
+    Failure.REMOTE: EndpointFailed,
+}
+
+
+def error_kind(failure: Failure | None) -> type[LLMError]:
+    """The error that a failure of this kind was; the inverse of `failure_of`."""
+    return _KINDS.get(failure, LLMError) if failure else LLMError
 
 
 def failure_of(error: LLMError) -> Failure:
     """What kind of failure an error of the engine's is."""
-    if isinstance(error, LLMTimeout):
-        return Failure.TIMEOUT
-    return Failure.UNAVAILABLE if isinstance(error, LLMUnavailable) else Failure.ENGINE
+    return next((failure for failure, found in _KINDS.items() if isinstance(error, found)), Failure.ENGINE)
 
 
 def answer_in(text: str) -> str:

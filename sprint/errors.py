@@ -7,6 +7,7 @@
     └── LLMError                the engine behind the LLM seam failed
         ├── LLMUnavailable      it could not be reached or refused for load (HTTP 503)
         ├── LLMTimeout          it did not answer in time (HTTP 504)
+        ├── EndpointFailed      it is a server elsewhere, which refused the call or broke (HTTP 502)
         └── ContextOverflow     the prompt does not fit its context window (HTTP 400)
 
 Broken invariants are not in this tree: they raise `AssertionError` and propagate.
@@ -46,6 +47,10 @@ class LLMUnavailable(LLMError):
 
 class LLMTimeout(LLMError, TimeoutError):
     """The engine did not answer in time."""
+
+
+class EndpointFailed(LLMError):
+    """The engine is a server elsewhere, and it refused the call or broke."""
 
 
 class ContextOverflow(LLMError):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sprint.errors import ContextOverflow, LLMError, LLMTimeout, LLMUnavailable
+from sprint.errors import ContextOverflow, EndpointFailed, LLMError, LLMTimeout, LLMUnavailable
 from sprint.llm import Chunk, FinishReason, Sampling
 from sprint.tokenizer import Tokenizer
 
@@ -76,7 +76,7 @@ class HttpLLM:
                 if read.stopped:
                     break
         if held is None or (held.finish_reason is None and not read.stopped):
-            raise LLMError(f"{self.url} ended its answer without a finish reason")
+            raise EndpointFailed(f"{self.url} ended its answer without a finish reason")
         yield replace(held, cached_tokens=read.cached_tokens)
 
     def _body(self, prompt_ids: Sequence[int], sampling: Sampling, session: str) -> dict[str, Any]:
@@ -132,9 +132,9 @@ async def _events(lines: AsyncIterator[str], url: str) -> AsyncGenerator[dict[st
         try:
             event: dict[str, Any] = json.loads(data)
         except ValueError:
-            raise LLMError(f"{url} sent an event that is not JSON: {data[:80]!r}") from None
+            raise EndpointFailed(f"{url} sent an event that is not JSON: {data[:80]!r}") from None
         if "error" in event:
-            raise LLMError(f"{url} failed: {_message(event)}")
+            raise EndpointFailed(f"{url} failed: {_message(event)}")
         yield event
 
 
@@ -147,7 +147,7 @@ def _refusal(url: str, status: int, body: str) -> LLMError:
     if status in (429, 503):
         return LLMUnavailable(text)
     overflow = status == 400 and any(words in message for words in ("context length", "longer than", "max_model_len"))
-    return ContextOverflow(text) if overflow else LLMError(text)
+    return ContextOverflow(text) if overflow else EndpointFailed(text)
 
 
 def _message(body: Mapping[str, Any]) -> str:

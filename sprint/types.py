@@ -217,6 +217,7 @@ class Failure(StrEnum):
     ENGINE = "engine"  # it refused the call or broke
     UNAVAILABLE = "unavailable"  # it could not be reached, or refused for load: worth another try
     TIMEOUT = "timeout"  # it did not answer in time
+    REMOTE = "remote"  # it is a server elsewhere, which refused the call or broke
 
 
 @dataclass(frozen=True, slots=True)

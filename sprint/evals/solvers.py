@@ -14,6 +14,7 @@ from typing import Any
 
 from sprint.errors import ConfigError, InputError, LLMError, LLMTimeout, LLMUnavailable
 from sprint.evals.config import EvalConfig
+from sprint.keys import bearer
 from sprint.usage import Usage
 
 _BUSY = (429, 503)
@@ -50,6 +51,7 @@ class HttpSolver:
             base_url=self.config.base_url.rstrip("/") + "/",
             timeout=httpx.Timeout(self.config.timeout_s, connect=10.0),
             limits=limits,
+            headers=bearer(),
             transport=self.transport,
             trust_env=False,  # a proxy meant for the internet must not stand before a server of one's own
         )

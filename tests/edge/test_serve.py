@@ -101,8 +101,10 @@ def test_vllm_keeps_the_contract_of_the_seam(server: Server, law: Any) -> None:
     asyncio.run(law(subject))
 
 
-def test_health_and_models_tell_what_is_served(server: Server) -> None:
+def test_the_probes_and_the_list_of_models_tell_what_is_served(server: Server) -> None:
     assert httpx.get(f"{server.url}/health", timeout=20).json() == {"status": "ok"}
+    assert httpx.get(f"{server.url}/ready", timeout=20).json()["status"] == "ready"
+    assert "sprint_requests_total" in httpx.get(f"{server.url}/metrics", timeout=20).text
     listed = httpx.get(f"{server.url}/v1/models", timeout=20).json()
     assert [model["id"] for model in listed["data"]] == ["tiny"]
 
@@ -168,7 +170,7 @@ BAD_REQUESTS: dict[str, tuple[dict[str, Any], int, str]] = {
     "no messages": ({"messages": []}, 400, "expected one user message"),
     "a dialogue": ({"messages": [{"role": "assistant", "content": "a"}]}, 400, "expected 'system' or 'user'"),
     "negative temperature": ({"temperature": -1}, 400, "'temperature' is -1"),
-    "two answers": ({"n": 2}, 400, "'n' is 2"),
+    "no answers": ({"n": 0}, 400, "'n' is 0"),
     "no tokens": ({"max_tokens": 0}, 400, "'max_tokens' is 0"),
     "unknown option": ({"sprint": {"speed": 9}}, 400, "sprint.speed"),
     "unknown mode": ({"sprint": {"mode": "fast"}}, 400, "sprint.mode"),
@@ -189,6 +191,44 @@ def test_a_bad_request_is_told_what_is_wrong_with_it(server: Server, name: str) 
     error = response.json()["error"]
     assert part in error["message"]
     assert error["type"] == "invalid_request_error"
+
+
+def test_raw_text_is_continued_by_the_model(openai_client: Any, server: Server) -> None:
+    text = openai_client.completions.create(model="tiny", prompt=[ENDLESS, ENDING], max_tokens=8, temperature=0)
+    assert [choice.finish_reason for choice in text.choices] == ["length", "length"]
+    tokens = HFTokenizer(server.folder)
+    assert text.usage.prompt_tokens == len(tokens.encode(ENDLESS)) + len(tokens.encode(ENDING))
+    assert text.usage.completion_tokens == 16
+    ids = openai_client.completions.create(
+        model="tiny", prompt=list(tokens.encode(ENDLESS)), max_tokens=8, temperature=0, stream=True
+    )
+    assert "".join(chunk.choices[0].text for chunk in ids) == text.choices[0].text
+
+
+def test_several_answers_are_sampled_apart(server: Server) -> None:
+    answer = server.chat(n=3, seed=1, temperature=1.0).json()
+    assert len({choice["message"]["reasoning_content"] for choice in answer["choices"]}) == 3
+    assert answer["usage"]["completion_tokens"] == 72
+
+
+def test_a_client_that_goes_away_cancels_what_is_not_streamed_too(server: Server) -> None:
+    body = {"messages": [{"role": "user", "content": ENDLESS}], "model": "tiny", "temperature": 0}
+
+    async def leave() -> None:
+        async with httpx.AsyncClient(timeout=30) as client:
+            asked = asyncio.create_task(client.post(f"{server.url}/v1/chat/completions", json=body))
+            async with asyncio.timeout(30):
+                while not await server.num_unfinished():
+                    await asyncio.sleep(0.02)
+            asked.cancel()
+            await asyncio.gather(asked, return_exceptions=True)
+        async with asyncio.timeout(10):
+            while await server.num_unfinished():
+                await asyncio.sleep(0.02)
+
+    asyncio.run(leave())
+    counted = httpx.get(f"{server.url}/metrics", timeout=20).text
+    assert 'sprint_requests_total{endpoint="chat",outcome="disconnected"}' in counted
 
 
 def test_a_client_that_goes_away_cancels_its_rollout(server: Server) -> None:

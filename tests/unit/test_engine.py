@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sprint.card import Instruction, Method, ModelCard
+from sprint.ending import error_kind
 from sprint.engine import Engine
-from sprint.errors import ConfigError, LLMError, LLMUnavailable
+from sprint.errors import ConfigError, EndpointFailed, LLMError, LLMTimeout, LLMUnavailable
 from sprint.events import Delta, Event, ExecutionFinished, ExecutionStarted, Finished, Part, RoundJoined
 from sprint.llm import LLM, Chunk, Sampling
 from sprint.options import Dispatch, EngineOptions, Mode
@@ -21,7 +22,7 @@ from sprint.render import Prompter, trajectory_text
 from sprint.scripted import Script, ScriptedLLM
 from sprint.tags import prompt
 from sprint.tokenizer import ByteTokenizer, Tokenizer
-from sprint.types import Execution, ExecutionOutcome, Rollout, Round, StopReason, Trajectory
+from sprint.types import Execution, ExecutionOutcome, Failure, Rollout, Round, StopReason, Trajectory
 from tests.unit.follow import follow
 from tests.unit.strategies import JoiningTokenizer, trajectories
 
@@ -274,6 +275,25 @@ def test_a_planner_that_fails_ends_the_rollout_with_the_reason() -> None:
     rollout = run(engine(_failing(LLMError("the engine is on fire"))))
     assert rollout.stop_reason is StopReason.FAILED
     assert rollout.detail == "the engine is on fire"
+
+
+@pytest.mark.parametrize(
+    ("error", "failure"),
+    [
+        (LLMError("broke"), Failure.ENGINE),
+        (LLMUnavailable("gone"), Failure.UNAVAILABLE),
+        (LLMTimeout("slow"), Failure.TIMEOUT),
+        (EndpointFailed("refused"), Failure.REMOTE),
+    ],
+)
+def test_a_failure_has_its_kind_and_its_call_is_closed_in_the_books(error: LLMError, failure: Failure) -> None:
+    rollout = run(engine(_failing(error)))
+    assert rollout.failure is failure
+    assert error_kind(failure) is type(error)
+    (span,) = rollout.timeline
+    assert span.outcome == "failed"
+    assert span.end_s >= span.start_s
+    assert rollout.usage.planning_s >= 0
 
 
 def test_a_planner_that_says_nothing_ends_the_rollout() -> None:

@@ -14,22 +14,20 @@ from starlette.testclient import TestClient
 
 from serve_app.config import AppConfig, check_model_folder, context_window
 from serve_app.ingress import Served, api
-from serve_app.planner import Planner, gathered
+from serve_app.planner import gathered
 from serve_app.schema import parse_request
 from sprint.ask import ask
-from sprint.card import Instruction, Method, ModelCard
+from sprint.card import Method
 from sprint.config import validate
 from sprint.errors import ConfigError, InputError, LLMError, LLMUnavailable
 from sprint.events import Delta, Event, Part, RoundJoined
-from sprint.render import Prompter, trajectory_text
-from sprint.scripted import Script, ScriptedLLM
+from sprint.render import trajectory_text
+from sprint.scripted import Script
 from sprint.tags import prompt
-from sprint.tokenizer import ByteTokenizer
 from sprint.types import Execution, Round, Trajectory
+from tests.scripted_planner import ScriptedPlanner
 from tests.unit.follow import follow
 
-BYTES = ByteTokenizer()
-CONTEXT_TOKENS = 4000
 PLAN = f"Two things.\n{prompt(1, 1, 'add 1 and 1')}\n{prompt(1, 2, 'add 2 and 2')}\nThen compare."
 TAUGHT = Trajectory(
     (Round(PLAN, (Execution("1 + 1 = 2"), Execution("2 + 2 = 4"))), Round("Nothing is left to do.")),
@@ -39,9 +37,8 @@ ASKED = {"model": "m", "messages": [{"role": "user", "content": "q?"}]}
 
 
 def client(script: Script | None = None, method: Method = Method.SPRINT) -> TestClient:
-    prompter = Prompter(BYTES, ModelCard(method, Instruction.NONE))
-    llm = ScriptedLLM(BYTES, script or follow(TAUGHT), context_tokens=CONTEXT_TOKENS)
-    return TestClient(api(Planner(llm, prompter, CONTEXT_TOKENS), Served("m", method)), raise_server_exceptions=False)
+    planner = ScriptedPlanner(script or follow(TAUGHT), method)
+    return TestClient(api(planner, Served("m", method)), raise_server_exceptions=False)
 
 
 def post(http: TestClient, **values: Any) -> Any:
@@ -164,7 +161,7 @@ BAD: dict[str, tuple[dict[str, Any], int, str]] = {
     "negative temperature": ({"temperature": -0.1}, 400, "'temperature' is -0.1"),
     "temperature in words": ({"temperature": "hot"}, 400, "'temperature' is 'hot'"),
     "no mass": ({"top_p": 0}, 400, "'top_p' is 0"),
-    "two answers": ({"n": 2}, 400, "'n' is 2: this server only supports 1"),
+    "no answers": ({"n": 0}, 400, "'n' is 0"),
     "tools": ({"tools": [{}]}, 400, "'tools' is [{}]"),
     "no tokens": ({"max_tokens": 0}, 400, "'max_tokens' is 0"),
     "unknown parameter": ({"top_k": 5}, 400, "unknown key 'top_k'"),
@@ -199,10 +196,11 @@ def test_an_unknown_path_is_refused_in_openais_shape() -> None:
     assert response.json()["error"]["message"] == "GET /v1/embeddings: Not Found"
 
 
-def test_a_failing_engine_is_an_error_and_no_answer() -> None:
-    assert post(client(failing)).status_code == 500
-    assert "the engine is gone" in post(client(failing)).json()["error"]["message"]
-    assert "the engine is gone" in chunks_of(post(client(failing), stream=True))[-1]["error"]["message"]
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_engine_that_fails_before_it_said_anything_is_a_status_and_no_answer(stream: bool) -> None:
+    response = post(client(failing), stream=stream)
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+    assert "the engine is gone" in response.json()["error"]["message"]
 
 
 def test_parameters_that_change_nothing_are_welcome() -> None:
