@@ -43,9 +43,11 @@ help:
 	@echo 'make demo            traces -> curate -> train -> serve -> evaluate -> report, about 20 minutes on 2 cores'
 	@echo '                     QUICK=1 proves the chain in 5 minutes; TASK=countdown; OUT=folder; ARGS="--resume"'
 	@echo 'make test            unit and edge tests'
+	@echo 'make test-slow       twenty rounds of killing model replicas under load, about 12 minutes'
 	@echo 'make check           lint, format, types'
 	@echo 'make bench           the benchmarks'
 	@echo 'make bench-engine    the engine against an oracle schedule and the authors'"'"' loop shape, on a real vLLM engine'
+	@echo 'make bench-service   the service under 1 to 200 clients, against the raw vLLM server given the same generations'
 	@echo 'make bench-gpu       the same with a 7B-shaped model with random weights, on the first GPU'
 	@echo 'make fuzz            fuzz the parser and the engine, a minute each; ARGS="--target parser --inputs 1000000"'
 	@echo 'make clean           remove caches (keeps .venv and runs)'
@@ -56,6 +58,9 @@ demo: $(STAMP)
 test: $(STAMP)
 	@$(BIN)/python -m pytest tests/unit tests/edge $(ARGS)
 
+test-slow: $(STAMP)
+	@$(BIN)/python -m pytest -m slow -s tests/edge $(ARGS)
+
 check: $(STAMP)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -63,6 +68,9 @@ check: $(STAMP)
 
 bench-engine: $(STAMP)
 	@$(BIN)/python -m benchmarks.engine $(ARGS)
+
+bench-service: $(STAMP)
+	@$(BIN)/python -m benchmarks.service $(ARGS)
 
 bench-gpu: $(STAMP)
 	@$(BIN)/python -m benchmarks.engine --gpu $(ARGS)

@@ -54,7 +54,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--rates", default="", help="open loops: questions a second, separated by commas")
     parser.add_argument("--open-s", type=float, default=20.0, help="length of an open loop in seconds (default 20)")
     parser.add_argument("--blocks", type=int, default=2, help="blocks of each load and arm (default 2)")
-    parser.add_argument("--per-client", type=float, default=2.0, help="questions a client asks in a block (default 2)")
+    parser.add_argument("--per-client", type=float, default=1.0, help="questions a client asks in a block (default 1)")
     parser.add_argument("--stream", action="store_true", help="answers are streamed, so times to first token are known")
     parser.add_argument("--only", choices=("ours", "raw"), help="one arm alone")
     parser.add_argument("--layers", type=int, default=4, help="of the model (default 4)")

@@ -22,7 +22,7 @@ from serve_app.config import SHARED, AppConfig, PoolConfig, check_pools, context
 from serve_app.ingress import Ingress
 from serve_app.planner import ServePlanner
 from serve_app.router import AffinityRouter
-from serve_app.vllm_server import CPU_ENGINE, CPU_ENVIRONMENT, ENVIRONMENT, VLLMServer
+from serve_app.vllm_server import CPU_ENGINE, CPU_ENVIRONMENT, ENVIRONMENT, VLLMReplica
 from sprint.card import ModelCard
 from sprint.config import validate
 
@@ -84,7 +84,7 @@ def _model(config: AppConfig, name: str, pool: PoolConfig) -> Any:
         "downscale_delay_s": pool.downscale_delay_s,
     }
     return serve.deployment(
-        VLLMServer,
+        VLLMReplica,
         name=deployment_name(name),
         autoscaling_config=scaling,
         max_ongoing_requests=pool.max_ongoing,

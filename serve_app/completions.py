@@ -57,7 +57,7 @@ class CompletionRequest(SamplingRequest):
     def sampling_values(self, index: int) -> dict[str, Any]:
         """How answer `index` is sampled: fields of `sprint.llm.Sampling`."""
         values: dict[str, Any] = {"max_tokens": self.max_tokens, "temperature": self.temperature, "stop": self.stop}
-        values |= {"top_p": self.top_p, "seed": seed_of(self.seed, index)}
+        values |= {"top_p": self.top_p, "seed": seed_of(self.seed, index), "watched": self.stream}
         return {key: value for key, value in values.items() if value is not None}
 
     @property

@@ -188,7 +188,7 @@ async def _readiness(planner: PlannerClient) -> Readiness:
         async with asyncio.timeout(READY_S):
             return await planner.readiness()
     except TimeoutError:
-        return Readiness(ReadinessState.FAILED, f"the planner did not answer within {READY_S:.0f} s")
+        return Readiness(ReadinessState.STARTING, f"the planner did not answer within {READY_S:.0f} s")
     except Exception as error:  # whatever it is, the service is not ready
         return Readiness(ReadinessState.FAILED, str(error) or type(error).__name__)
 

@@ -16,7 +16,7 @@ from typing import Any
 from serve_app import logs
 from serve_app.config import AppConfig, vocab_size
 from serve_app.house import House
-from serve_app.pools import Pool, ServePool
+from serve_app.pools import Controller, Pool, ServePool
 from serve_app.readiness import Readiness, overall
 from serve_app.remote import RemotePool
 from serve_app.stats import ServiceStats
@@ -155,11 +155,12 @@ class ServePlanner(Planner):
         logs.setup(deployment="Planner")
         pools = config.pools()
         first = pools[0][1]
+        controller = Controller()
         prompter = Prompter(load_tokenizer(first.model.resolve()), ModelCard.load(first.model))
         self._pools: list[Pool] = [
             RemotePool(name, pool.endpoint, prompter.tokenizer)
             if pool.endpoint
-            else ServePool(name, handles[name], pool.min_replicas, config.patience_s)
+            else ServePool(name, handles[name], controller, pool.min_replicas, config.patience_s)
             for name, pool in pools
         ]
         executor = self._pools[-1].llm

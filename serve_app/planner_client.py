@@ -8,14 +8,17 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from serve_app.callers import own_name
 from serve_app.serve_llm import original, unwrapped
+from serve_app.stats import ServiceStats, merged
 from sprint.events import Event, Finished
 from sprint.llm import Chunk
 from sprint.types import Rollout
 
 if TYPE_CHECKING:
     from serve_app.readiness import Readiness
-    from serve_app.stats import ServiceStats
+
+BROADCAST_S = 5.0
 
 
 class PlannerClient(Protocol):
@@ -57,18 +60,19 @@ class RemotePlanner:
         self._complete = handle.options(method_name="complete", stream=True)
         self._count_tokens = handle.options(method_name="count_tokens")
         self._readiness = handle.options(method_name="readiness")
-        self._stats = handle.options(method_name="stats")
+        self._handle = handle
+        self._name = own_name()  # so that planners can see when this process dies, and stop working for it
 
     async def rollout(self, question: str, options: Mapping[str, Any], request_id: str) -> Rollout:
         """See PlannerClient."""
-        rollout: Rollout = await _answer(self._rollout.remote(question, options, request_id))
+        rollout: Rollout = await _answer(self._rollout.remote(question, options, request_id, self._name))
         return rollout
 
     async def events(
         self, question: str, options: Mapping[str, Any], request_id: str
     ) -> AsyncGenerator[list[Event], None]:
         """See PlannerClient."""
-        response = self._events.remote(question, options, request_id)
+        response = self._events.remote(question, options, request_id, self._name)
         finished = False
         try:
             async for batch in unwrapped(response):
@@ -82,7 +86,7 @@ class RemotePlanner:
         self, prompt: str | Sequence[int], options: Mapping[str, Any], request_id: str
     ) -> AsyncGenerator[list[Chunk], None]:
         """See PlannerClient."""
-        response = self._complete.remote(prompt, options, request_id)
+        response = self._complete.remote(prompt, options, request_id, self._name)
         finished = False
         try:
             async for chunks in unwrapped(response):
@@ -102,9 +106,8 @@ class RemotePlanner:
         return readiness
 
     async def stats(self) -> ServiceStats:
-        """See PlannerClient."""
-        stats: ServiceStats = await _answer(self._stats.remote())
-        return stats
+        """See PlannerClient. Every planner replica counts for itself, so all are asked."""
+        return merged(await self._handle.broadcast("stats").results_async(timeout_s=BROADCAST_S))
 
 
 async def _answer(response: Any) -> Any:

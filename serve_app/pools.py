@@ -38,12 +38,14 @@ class Pool(Protocol):
 class ServePool:
     """A pool of `VLLMServer` replicas.
 
+    controller    says how the deployment is doing
     min_replicas  replicas there should be at least
+    patience_s    how long a call waits while there is none
     """
 
-    def __init__(self, name: str, handle: Any, min_replicas: int, patience_s: float) -> None:
+    def __init__(self, name: str, handle: Any, controller: Controller, min_replicas: int, patience_s: float) -> None:
         self.llm = ServeLLM(handle, patience_s)
-        self._name, self._handle, self._min_replicas = name, handle, min_replicas
+        self._name, self._handle, self._controller, self._min_replicas = name, handle, controller, min_replicas
         self._one = handle.options(method_name="load")
 
     async def stats(self) -> PoolStats:
@@ -52,7 +54,7 @@ class ServePool:
 
     async def readiness(self) -> PoolReadiness:
         """See Pool."""
-        loads, seen = await asyncio.gather(self._loads(), CONTROLLER.deployment(self._handle.deployment_name))
+        loads, seen = await asyncio.gather(self._loads(), self._controller.deployment(self._handle.deployment_name))
         status = getattr(seen, "status", "")
         trouble = seen.message if seen is not None and status != "HEALTHY" else ""
         return judged(self._name, len(loads), self._min_replicas, trouble, given_up=status == "DEPLOY_FAILED")
@@ -96,9 +98,6 @@ class Controller:
                 self._deployments = await asyncio.to_thread(_deployments)
                 self._asked_at = time.monotonic()
         return self._deployments.get(name)
-
-
-CONTROLLER = Controller()
 
 
 def _deployments() -> dict[str, Any]:

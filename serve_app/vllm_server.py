@@ -7,6 +7,7 @@ deployment of it. vLLM is imported when a replica is made, never before.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
@@ -24,6 +25,7 @@ from sprint.llm import Chunk, FinishReason, Sampling
 
 FLUSH_S = 0.05  # while chunks are gathered, text is sent on at least this often
 SHUTDOWN_S = 1.0  # after that the engine's process is killed: it holds nothing worth saving
+UNWATCHED_CHUNK_TOKENS = 128  # where nobody reads along: the engine loop looks for repetition this often
 LEAST_CHUNK_TOKENS = 8  # a message to another process costs more than a small model's token; in process use 1
 
 # The engine runs in a process of its own and inherits these from the replica.
@@ -58,7 +60,6 @@ class VLLMServer:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        logs.setup(deployment="VLLMServer")
         self._load = EngineLoad()
         loggers = [self._load.logger()]
         try:
@@ -81,15 +82,17 @@ class VLLMServer:
         """Continue `prompt_ids`: the LLM seam's contract. Leaving the generator early aborts the call on the engine.
 
         Tokens are gathered into chunks of `sampling.chunk_tokens`, and of `least_chunk_tokens` at least; a chunk goes
-        out early when a tag may just have closed, and when nothing went out for a moment. `extra_args` go to the
-        engine's custom logits processors. `ticket` is for the router; it also says who calls.
+        out early when a tag may just have closed, and when nothing went out for a moment. Where nobody reads along,
+        only the first token and what may hold a closing tag are sent before there are many: a message costs more
+        than a token. `extra_args` go to the engine's custom logits processors. `ticket` is for the router; it also
+        says who calls.
         """
         if len(prompt_ids) >= self._context_tokens:
             raise ContextOverflow(
                 f"the prompt has {len(prompt_ids)} tokens, the context window holds {self._context_tokens}"
                 " and must leave room for an answer"
             )
-        gathering = _Gathering(max(sampling.chunk_tokens, self._least_chunk_tokens))
+        gathering = _Gathering(max(sampling.chunk_tokens, self._least_chunk_tokens), sampling.watched)
         outputs = self._outputs(prompt_ids, sampling, extra_args, ticket.caller if ticket else "")
         async with aclosing(outputs):
             async for output in outputs:
@@ -161,13 +164,23 @@ class VLLMServer:
         return Chunk(tuple(made.token_ids), text, reason, output.num_cached_tokens)
 
 
+class VLLMReplica(VLLMServer):
+    """The replica as a deployment, which logs as the others do."""
+
+    def __init__(self, engine_args: Mapping[str, Any]) -> None:
+        logs.setup(deployment="VLLMServer")
+        super().__init__(engine_args)
+
+
 class _Gathering:
     """Gathers chunks into one until it is worth a message."""
 
-    def __init__(self, chunk_tokens: int) -> None:
-        self._chunk_tokens = chunk_tokens
+    def __init__(self, chunk_tokens: int, watched: bool) -> None:
+        self._chunk_tokens = chunk_tokens if watched else max(chunk_tokens, UNWATCHED_CHUNK_TOKENS)
+        self._flush_s = FLUSH_S if watched else math.inf
+        self._watched = watched
         self._chunk: Chunk | None = None
-        self._taken_at = 0.0  # so that the very first token is due at once
+        self._taken_at = -math.inf  # so that the very first token is due at once
 
     def add(self, chunk: Chunk) -> None:
         held = self._chunk
@@ -182,9 +195,15 @@ class _Gathering:
         return chunk is not None and (
             chunk.finish_reason is not None
             or len(chunk.token_ids) >= self._chunk_tokens
-            or ">" in chunk.text
-            or time.monotonic() - self._taken_at > FLUSH_S
+            or self._closes_a_tag(chunk.text)
+            or self._taken_at == -math.inf
+            or time.monotonic() - self._taken_at > self._flush_s
         )
+
+    def _closes_a_tag(self, text: str) -> bool:
+        """Whether a tag may end in the text. Where nobody reads along, an opening tag can wait for its closing one."""
+        at = 0 if self._watched else text.rfind("</")
+        return at >= 0 and ">" in text[at:]
 
     def take(self) -> Chunk:
         chunk, self._chunk, self._taken_at = self._chunk, None, time.monotonic()

@@ -31,13 +31,17 @@ class Calls:
 
     context_tokens  the context window
     session         names the rollout to routers that keep what shares a prefix together
+    watched         whether somebody reads along
     """
 
-    def __init__(self, options: EngineOptions, ledger: Ledger, context_tokens: int, session: str) -> None:
+    def __init__(
+        self, options: EngineOptions, ledger: Ledger, context_tokens: int, session: str, watched: bool = True
+    ) -> None:
         self.options = options
         self.ledger = ledger
         self.context_tokens = context_tokens
         self.session = session
+        self.watched = watched
         self._age = int(time.time() / _PRIORITY_STEP_S)
 
     def budget(self) -> int:
@@ -60,7 +64,8 @@ class Calls:
         parts = (options.seed, *place) if attempt == 1 else (options.seed, *place, attempt)
         seed = None if options.seed is None else random.Random("/".join(map(str, parts))).getrandbits(31)
         room = min(max_tokens, self.room(context))
-        return Sampling(room, options.temperature, options.top_p, stop, seed, self._priority(place))
+        priority = self._priority(place)
+        return Sampling(room, options.temperature, options.top_p, stop, seed, priority, watched=self.watched)
 
     def _priority(self, place: tuple[int, int]) -> int:
         """Older requests go first, so that one that has begun also ends; of one request, executors before the planner.

@@ -38,7 +38,7 @@ class Engine:
 
     async def run(self, question: str, options: EngineOptions | None = None, *, session: str = "") -> Rollout:
         """The finished rollout. Always ends with an answer or a stop reason; cancelling it cancels its calls."""
-        async with aclosing(self.events(question, options, session=session)) as events:
+        async with aclosing(self._events(question, options, session, watched=False)) as events:
             async for event in events:
                 if isinstance(event, Finished):
                     return event.rollout
@@ -48,10 +48,18 @@ class Engine:
         self, question: str, options: EngineOptions | None = None, *, session: str = ""
     ) -> AsyncGenerator[Event, None]:
         """The rollout as it happens; the last event is `Finished`. Closing the generator cancels the rollout."""
+        async with aclosing(self._events(question, options, session, watched=True)) as events:
+            async for event in events:
+                yield event
+
+    async def _events(
+        self, question: str, options: EngineOptions | None, session: str, *, watched: bool
+    ) -> AsyncGenerator[Event, None]:
         queue: asyncio.Queue[Event | None] = asyncio.Queue()
         chosen = options or EngineOptions()
         models, decides = (self.planner, self.executor), self.policy or policy(chosen.gate)
-        loop = Loop(models, self.prompter, self.context_tokens, question, chosen, decides, session, queue.put_nowait)
+        tell = queue.put_nowait
+        loop = Loop(models, self.prompter, self.context_tokens, question, chosen, decides, session, tell, watched)
         task = asyncio.create_task(loop.drive())
         task.add_done_callback(lambda _: queue.put_nowait(None))
         try:

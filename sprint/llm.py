@@ -30,6 +30,7 @@ class Sampling:
     seed          with temperature > 0, makes the call reproducible where the engine supports it
     priority      lower is served first, where the engine schedules by priority
     chunk_tokens  a hint: the caller is content with chunks of about this many tokens
+    watched       a hint: somebody reads along; if not, text may be held back until a tag closes in it
     """
 
     max_tokens: int
@@ -39,6 +40,7 @@ class Sampling:
     seed: int | None = None
     priority: int = 0
     chunk_tokens: int = 1
+    watched: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,10 @@ _DEEDLESS = {  # outcomes whose text is not used: a short marker is joined inste
 
 
 class Loop:
-    """One rollout. `drive` runs it to its end; cancelling that cancels every call it has made."""
+    """One rollout. `drive` runs it to its end; cancelling that cancels every call it has made.
+
+    `watched`: somebody reads the text as it comes, so it should come soon.
+    """
 
     def __init__(
         self,
@@ -53,12 +56,14 @@ class Loop:
         policy: Policy,
         session: str,
         emit: Callable[[Event], None],
+        watched: bool = True,
     ) -> None:
         self.planner, self.executor = models
         self.prompter, self.tokenizer = prompter, prompter.tokenizer
         self.question, self.options, self.policy, self.emit = question, options, policy, emit
         self.ledger = Ledger()
-        self.calls = Calls(options, self.ledger, context_tokens, session or f"{random.getrandbits(64):016x}")
+        named = session or f"{random.getrandbits(64):016x}"
+        self.calls = Calls(options, self.ledger, context_tokens, named, watched)
         self.prompt_ids = prompter.question_ids(question)
         self.context: list[int] = list(self.prompt_ids)
         self.rounds: list[Round] = []

@@ -128,3 +128,22 @@ def test_the_state_and_numbers_of_all_replicas_are_told(service: Served) -> None
         assert stats.pools[0].kv_cache_use == 0.0
 
     asyncio.run(run())
+
+
+def test_a_service_that_is_closed_ends_what_it_cannot_finish_and_takes_nothing_new(service: Served) -> None:
+    """The last of this file: the planner stays closed."""
+
+    async def run() -> None:
+        asking = asyncio.create_task(service.chat(ENDLESS, max_tokens=12_000, sprint={"mode": "sequential"}))
+
+        async def busy() -> bool:
+            return not await service.idle()
+
+        await until(busy)
+        await service.planner.broadcast("close", 0.2).results_async()
+        for answer in (await asking, await service.chat(ENDLESS)):
+            assert answer.status_code == 503
+            assert "shut" in answer.json()["error"]["message"]
+        await until(service.idle)
+
+    asyncio.run(run())
