@@ -26,7 +26,7 @@ from uuid import uuid4
 
 from benchmarks.forced import FORCED_KEY, GREEDY, Call, ForcedLLM, ForcedServer, Log
 from benchmarks.trajectories import Answer, Contexts, Ids
-from serve_app.vllm_server import vllm_params
+from serve_app.pools.vllm_server import vllm_params
 from sprint.card import Instruction, Method, ModelCard
 from sprint.engine import Engine
 from sprint.options import EngineOptions, Mode, View

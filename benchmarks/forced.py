@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.trajectories import Answer, Ids
-from serve_app.vllm_server import CPU_ENGINE, CPU_ENVIRONMENT, ENVIRONMENT, VLLMServer
+from serve_app.pools.vllm_server import CPU_ENGINE, CPU_ENVIRONMENT, ENVIRONMENT, VLLMServer
 from sprint.files import write_json
 from sprint.llm import Chunk, FinishReason, Sampling
 from sprint.tokenizer import Tokenizer

@@ -24,7 +24,7 @@ import psutil
 
 from benchmarks.service_script import ENGINE_ENVIRONMENT, MODEL, Stage, scripted_engine
 from serve_app.config import AppConfig
-from serve_app.vllm_server import CPU_ENVIRONMENT, ENVIRONMENT
+from serve_app.pools.vllm_server import CPU_ENVIRONMENT, ENVIRONMENT
 from sprint.steps import free_port
 
 ROOT = Path(__file__).parents[1]

@@ -18,11 +18,11 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.config import RequestRouterConfig
 
+from serve_app.api.ingress import Ingress
 from serve_app.config import SHARED, AppConfig, PoolConfig, check_pools, context_window
-from serve_app.ingress import Ingress
 from serve_app.planner import ServePlanner
-from serve_app.router import AffinityRouter
-from serve_app.vllm_server import CPU_ENGINE, CPU_ENVIRONMENT, ENVIRONMENT, VLLMReplica
+from serve_app.pools.router import AffinityRouter
+from serve_app.pools.vllm_server import CPU_ENGINE, CPU_ENVIRONMENT, ENVIRONMENT, VLLMReplica
 from sprint.card import ModelCard
 from sprint.config import validate
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from serve_app.http_config import HttpConfig
+from serve_app.api.http_config import HttpConfig
 from sprint.config import StrictModel, validate
 from sprint.errors import ConfigError, InputError
 from sprint.files import read_json

@@ -13,14 +13,14 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
-from serve_app import logs
 from serve_app.config import AppConfig, vocab_size
-from serve_app.house import House
-from serve_app.pools import Controller, Pool, ServePool
-from serve_app.readiness import Readiness, overall
-from serve_app.remote import RemotePool
-from serve_app.stats import ServiceStats
-from serve_app.width import Width
+from serve_app.observe import logs
+from serve_app.pools.house import House
+from serve_app.pools.pools import Controller, Pool, ServePool
+from serve_app.pools.readiness import Readiness, overall
+from serve_app.pools.remote import RemotePool
+from serve_app.pools.stats import ServiceStats
+from serve_app.pools.width import Width
 from sprint.card import ModelCard
 from sprint.engine import Engine
 from sprint.errors import InputError

@@ -7,8 +7,8 @@ from contextlib import aclosing
 from typing import Any
 
 from serve_app.planner import engine_options, gathered
-from serve_app.readiness import PoolReadiness, Readiness, ReadinessState
-from serve_app.stats import PoolStats, ServiceStats
+from serve_app.pools.readiness import PoolReadiness, Readiness, ReadinessState
+from serve_app.pools.stats import PoolStats, ServiceStats
 from sprint.card import Instruction, Method, ModelCard
 from sprint.engine import Engine
 from sprint.errors import InputError

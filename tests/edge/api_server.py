@@ -14,10 +14,10 @@ from typing import Any
 import httpx
 import uvicorn
 
-from serve_app.http_config import HttpConfig
-from serve_app.ingress import Served, api
-from serve_app.metrics import Metrics
-from serve_app.planner_client import PlannerClient
+from serve_app.api.http_config import HttpConfig
+from serve_app.api.ingress import Served, api
+from serve_app.api.planner_client import PlannerClient
+from serve_app.observe.metrics import Metrics
 from sprint.card import Method
 
 CHAT = "/v1/chat/completions"

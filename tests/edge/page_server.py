@@ -14,8 +14,8 @@ from contextlib import aclosing, contextmanager
 import httpx
 import uvicorn
 
-from serve_app.http_config import HttpConfig
-from serve_app.ingress import Served, api
+from serve_app.api.http_config import HttpConfig
+from serve_app.api.ingress import Served, api
 from serve_app.planner import Planner
 from sprint.card import Instruction, Method, ModelCard
 from sprint.engine import Engine

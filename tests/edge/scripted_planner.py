@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Sequence
 
-from serve_app import logs
+from serve_app.observe import logs
 from serve_app.planner import Planner
 from sprint.card import Instruction, Method, ModelCard
 from sprint.llm import Chunk, Sampling

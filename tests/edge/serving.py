@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 
 from serve_app.config import ServeConfig
-from serve_app.readiness import Readiness
-from serve_app.stats import PoolStats, ReplicaLoad, ServiceStats
+from serve_app.pools.readiness import Readiness
+from serve_app.pools.stats import PoolStats, ReplicaLoad, ServiceStats
 from sprint.steps import free_port
 
 ROOT = Path(__file__).parents[2]

@@ -13,8 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
-from serve_app.local_llm import LocalLLM
-from serve_app.vllm_server import CPU_ENGINE, CPU_ENVIRONMENT, ENVIRONMENT, VLLMServer
+from serve_app.pools.local_llm import LocalLLM
+from serve_app.pools.vllm_server import CPU_ENGINE, CPU_ENVIRONMENT, ENVIRONMENT, VLLMServer
 from sprint.card import Instruction, Method, ModelCard
 from sprint.engine import Engine
 from sprint.options import EngineOptions, Mode

@@ -21,11 +21,11 @@ import httpx
 import pytest
 import uvicorn
 
-from serve_app import logs
-from serve_app.ingress import Served, api
-from serve_app.metrics import CONTENT_TYPE, SUMS
+from serve_app.api.ingress import Served, api
+from serve_app.observe import logs
+from serve_app.observe.metrics import CONTENT_TYPE, SUMS
 from serve_app.planner import Planner
-from serve_app.stats import ServiceStats
+from serve_app.pools.stats import ServiceStats
 from sprint.card import Instruction, Method, ModelCard
 from sprint.errors import LLMUnavailable
 from sprint.llm import Chunk, Sampling

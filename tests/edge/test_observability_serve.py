@@ -56,8 +56,8 @@ def served() -> Iterator[Served]:
     import ray
     from ray import serve
 
+    from serve_app.api.ingress import HttpConfig, Ingress
     from serve_app.app import QUIET
-    from serve_app.ingress import HttpConfig, Ingress
 
     port = free_port()
     with collector() as traces, ray_session(4):

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from serve_app.http_config import HttpConfig
-from serve_app.web import POLICY
+from serve_app.api.http_config import HttpConfig
+from serve_app.page.web import POLICY
 from sprint.errors import LLMUnavailable
 from sprint.tags import prompt
 from sprint.types import Execution, Round, Trajectory

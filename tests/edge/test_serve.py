@@ -87,7 +87,7 @@ def openai_client(server: Server) -> Any:
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
 def test_vllm_keeps_the_contract_of_the_seam(server: Server, law: Any) -> None:
-    from serve_app.serve_llm import ServeLLM
+    from serve_app.pools.serve_llm import ServeLLM
 
     tokenizer = HFTokenizer(server.folder)
     subject = Subject(

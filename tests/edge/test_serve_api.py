@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from serve_app.http_config import HttpConfig
+from serve_app.api.http_config import HttpConfig
 from sprint.errors import LLMUnavailable
 from sprint.events import Delta, Event, Part
 from sprint.types import Rollout

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from serve_app.http_config import HttpConfig
+from serve_app.api.http_config import HttpConfig
 from tests.edge.api_server import CHAT, COMPLETIONS, ApiServer, serving
 from tests.scripted_planner import CONTEXT_TOKENS, ScriptedPlanner
 from tests.scripts import always_answering

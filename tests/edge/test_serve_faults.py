@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from serve_app.readiness import ReadinessState
-from serve_app.serve_llm import ServeLLM
+from serve_app.pools.readiness import ReadinessState
+from serve_app.pools.serve_llm import ServeLLM
 from sprint.llm import Chunk, FinishReason, Sampling
 from sprint.tokenizer import HFTokenizer
 from tests.edge.serving import Served, served, until

@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from serve_app.http_config import HttpConfig
-from serve_app.tracing import Request
+from serve_app.api.http_config import HttpConfig
+from serve_app.observe.tracing import Request
 from sprint.types import Rollout
 from tests.edge.api_server import (
     ASKED,
@@ -225,7 +225,7 @@ def test_a_question_is_traced_from_its_arrival_to_its_end(monkeypatch: pytest.Mo
         def shutdown(self) -> None:
             traced.clear()
 
-    monkeypatch.setattr("serve_app.ingress.from_environment", lambda _: Recorder())
+    monkeypatch.setattr("serve_app.api.ingress.from_environment", lambda _: Recorder())
     with serving(ScriptedPlanner(always_answering)) as server:
         server.post(n=2, headers={"x-request-id": "mine", "traceparent": "a-parent"})
         eventually(lambda: len(traced) == 1)

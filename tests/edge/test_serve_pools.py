@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from serve_app.affinity import ranked
-from serve_app.readiness import ReadinessState
-from serve_app.serve_llm import ServeLLM
-from serve_app.stats import RouteCounts
+from serve_app.pools.affinity import ranked
+from serve_app.pools.readiness import ReadinessState
+from serve_app.pools.serve_llm import ServeLLM
+from serve_app.pools.stats import RouteCounts
 from sprint.llm import Sampling
 from sprint.tokenizer import HFTokenizer
 from tests.edge.serving import PATIENCE_S, Served, served, until

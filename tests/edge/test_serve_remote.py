@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from serve_app.config import EndpointConfig
-from serve_app.readiness import ReadinessState
-from serve_app.remote import RemoteLLM, RemotePool
+from serve_app.pools.readiness import ReadinessState
+from serve_app.pools.remote import RemoteLLM, RemotePool
 from sprint.errors import ConfigError, LLMUnavailable
 from sprint.llm import Chunk, FinishReason, Sampling
 from sprint.steps import free_port

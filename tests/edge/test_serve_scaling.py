@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from serve_app.app import deployment_name
-from serve_app.readiness import ReadinessState
+from serve_app.pools.readiness import ReadinessState
 from tests.edge.serving import Served, served, until
 from tests.edge.tiny_model import ENDLESS, save_tiny_model
 

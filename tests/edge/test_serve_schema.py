@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from serve_app.http_config import HttpConfig
-from serve_app.readiness import PoolReadiness, Readiness, ReadinessState
+from serve_app.api.http_config import HttpConfig
+from serve_app.pools.readiness import PoolReadiness, Readiness, ReadinessState
 from sprint.events import Event
 from tests.edge.api_server import ASKED, CHAT, COMPLETIONS, PROMPTED, ApiServer, pieces_of, serving
 from tests.edge.from_schema import ANYTHING, values

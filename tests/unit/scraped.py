@@ -8,8 +8,8 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from serve_app.metrics import Metrics
-from serve_app.stats import PoolStats, ReplicaLoad, RouteCounts, ServiceStats
+from serve_app.observe.metrics import Metrics
+from serve_app.pools.stats import PoolStats, ReplicaLoad, RouteCounts, ServiceStats
 from sprint.types import Rollout
 
 LOADS = (ReplicaLoad("r1", 2, 1, 0.25), ReplicaLoad("r2", 1, 0, 0.75))

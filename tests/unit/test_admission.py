@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.admission import Admission, Place
-from serve_app.failures import Overloaded
+from serve_app.api.admission import Admission, Place
+from serve_app.api.failures import Overloaded
 
 SETTLING = 5  # turns of the event loop until everybody who can go on has
 

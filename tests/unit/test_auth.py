@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from serve_app.auth import load_keys
-from serve_app.failures import Unauthorized
-from serve_app.http_config import HttpConfig
+from serve_app.api.auth import load_keys
+from serve_app.api.failures import Unauthorized
+from serve_app.api.http_config import HttpConfig
 from sprint.errors import ConfigError
 
 FILE = """

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from serve_app.metrics import Metrics
+from serve_app.observe.metrics import Metrics
 from tests.unit.rollouts import all_kinds
 from tests.unit.scraped import STATS, after, families_of, samples
 
-DASHBOARD = Path(__file__).parents[2] / "serve_app" / "grafana" / "sprint.json"
+DASHBOARD = Path(__file__).parents[2] / "serve_app" / "observe" / "grafana" / "sprint.json"
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serve_app.vllm_server import UNWATCHED_CHUNK_TOKENS, _Gathering
+from serve_app.pools.vllm_server import UNWATCHED_CHUNK_TOKENS, _Gathering
 from sprint.llm import Chunk, FinishReason
 
 PLAN = ["<Plan", "_1>", "\n<prompt_1.1>", " do </", "prompt_1.", "1>", " and", " more", " <b>", "</Plan_1>"]

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app import logs
+from serve_app.observe import logs
 from sprint.printable import printable
 from tests.unit.rollouts import in_rounds, sequential
 

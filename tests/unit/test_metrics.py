@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from serve_app.metrics import MOST_LABELS, OTHER, SUMS, Metrics
+from serve_app.observe.metrics import MOST_LABELS, OTHER, SUMS, Metrics
 from sprint.types import ExecutionOutcome, Rollout
 from sprint.usage import Usage
 from tests.unit.rollouts import all_kinds, failed, in_rounds, sequential

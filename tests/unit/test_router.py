@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app import serve_llm
-from serve_app.affinity import Tally, Ticket, hedged_session, preferred, ranked
-from serve_app.continuation import Continuation
-from serve_app.serve_llm import ServeLLM
-from serve_app.vllm_server import CallDropped, EngineStopped
+from serve_app.pools import serve_llm
+from serve_app.pools.affinity import Tally, Ticket, hedged_session, preferred, ranked
+from serve_app.pools.continuation import Continuation
+from serve_app.pools.serve_llm import ServeLLM
+from serve_app.pools.vllm_server import CallDropped, EngineStopped
 from sprint.errors import ContextOverflow, LLMError, LLMUnavailable
 from sprint.llm import Chunk, FinishReason, Sampling
 

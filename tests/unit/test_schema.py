@@ -12,10 +12,10 @@ import pytest
 from rich.console import Console
 from starlette.testclient import TestClient
 
+from serve_app.api.chat_request import parse_request
+from serve_app.api.ingress import Served, api
 from serve_app.config import AppConfig, check_model_folder, context_window
-from serve_app.ingress import Served, api
 from serve_app.planner import gathered
-from serve_app.schema import parse_request
 from sprint.ask import ask
 from sprint.card import Method
 from sprint.config import validate

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from serve_app.callers import Callers
 from serve_app.config import AppConfig, PoolConfig, check_pools
-from serve_app.house import House
-from serve_app.readiness import PoolReadiness, ReadinessState, judged, overall
-from serve_app.root_cause import cause
-from serve_app.stats import PoolStats, ReplicaLoad, RouteCounts, ServiceStats, merged
-from serve_app.width import Width, fair_width
+from serve_app.pools.callers import Callers
+from serve_app.pools.house import House
+from serve_app.pools.readiness import PoolReadiness, ReadinessState, judged, overall
+from serve_app.pools.root_cause import cause
+from serve_app.pools.stats import PoolStats, ReplicaLoad, RouteCounts, ServiceStats, merged
+from serve_app.pools.width import Width, fair_width
 from sprint.config import validate
 from sprint.errors import ConfigError, LLMUnavailable
 
@@ -118,7 +118,10 @@ RuntimeError: Engine core initialization failed. See root cause above."""
             "(EngineCore pid=7) ERROR 11-24 12:00:00 [core.py:9] ValueError: No available memory for the cache blocks.",
             "the KV cache does not fit its memory: ValueError: No available",
         ),
-        ("serve_app.vllm_server.EngineFailed: the engine could not be started: x", "the engine could not be started"),
+        (
+            "serve_app.pools.vllm_server.EngineFailed: the engine could not be started: x",
+            "the engine could not be started",
+        ),
         ("", "no reason was given"),
     ],
 )

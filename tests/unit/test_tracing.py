@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from serve_app.tracing import Request, Tracing, from_environment, rounds_of
+from serve_app.observe.tracing import Request, Tracing, from_environment, rounds_of
 from sprint.errors import ConfigError
 from sprint.types import Rollout, TimelineSpan
 from tests.edge.otlp import collector
