@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from serve_app.config import AppConfig, vocab_size
+from serve_app.encoding import Encoder
 from serve_app.observe import logs
 from serve_app.pools.house import House
 from serve_app.pools.pools import Controller, Pool, ServePool
@@ -57,6 +58,8 @@ class Planner:
         self._vocab_size = vocab_size
         self._engine = Engine(llm, executor or llm, prompter, context_tokens)
         self._house = House()
+        self._questions = Encoder(prompter.question_ids)
+        self._texts = Encoder(prompter.tokenizer.encode)
 
     async def rollout(
         self, question: str, options: Mapping[str, Any], request_id: str = "", caller: str = ""
@@ -68,7 +71,7 @@ class Planner:
         logs.bind(request_id)
         chosen = self._narrowed(engine_options(options))
         async with self._house.visit(caller):
-            return await self._engine.run(self._checked(question), chosen, session=request_id)
+            return await self._engine.run(await self._checked(question), chosen, session=request_id)
 
     async def events(
         self, question: str, options: Mapping[str, Any], request_id: str = "", caller: str = ""
@@ -78,7 +81,7 @@ class Planner:
         chosen = self._narrowed(engine_options(options))
         async with (
             self._house.visit(caller),
-            aclosing(self._engine.events(self._checked(question), chosen, session=request_id)) as events,
+            aclosing(self._engine.events(await self._checked(question), chosen, session=request_id)) as events,
         ):
             async for batch in gathered(events):
                 yield batch
@@ -91,7 +94,7 @@ class Planner:
         The first chunk's `cached_tokens` are the call's. Raises InputError for prompts that cannot be served.
         """
         logs.bind(request_id)
-        ids = self._prompter.tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
+        ids = await self.encode(prompt) if isinstance(prompt, str) else list(prompt)
         self._check_ids(ids)
         asked = Sampling(**{**options, "stop": tuple(options.get("stop") or ())})
         sampling = replace(asked, max_tokens=min(asked.max_tokens, self._context_tokens - len(ids)))
@@ -99,9 +102,11 @@ class Planner:
             async for chunk in chunks:
                 yield [chunk]
 
-    async def count_tokens(self, text: str) -> int:
-        """How many tokens `complete` makes of a text."""
-        return len(self._prompter.tokenizer.encode(text))
+    async def encode(self, text: str) -> list[int]:
+        """The ids that `complete` makes of a text. Raises InputError when they cannot be served."""
+        ids = list(await self._texts.ids(text))
+        self._check_ids(ids)
+        return ids
 
     async def readiness(self) -> Readiness:
         """Whether a model answers."""
@@ -119,9 +124,9 @@ class Planner:
         """The options under the current load."""
         return options
 
-    def _checked(self, question: str) -> str:
+    async def _checked(self, question: str) -> str:
         """The question, once it is known to fit."""
-        tokens = len(self._prompter.question_ids(question))
+        tokens = len(await self._questions.ids(question))
         if tokens >= self._context_tokens:
             raise InputError(
                 f"the question takes {tokens} tokens with its prompt, the model's context window holds"

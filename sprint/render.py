@@ -134,6 +134,7 @@ class Prompter:
         self.tokenizer = tokenizer
         self.card = card
         self._instruction = _instruction_text(card.instruction)
+        self._last: tuple[str, tuple[int, ...]] = ("", ())
 
     def question_text(self, question: str) -> str:
         """The prompt, up to and including the opening think tag."""
@@ -142,7 +143,12 @@ class Prompter:
         return stem + THINK_OPEN
 
     def question_ids(self, question: str) -> tuple[int, ...]:
-        return tuple(self.tokenizer.encode(self.question_text(question)))
+        """The prompt's ids. Asked again for the same question it remembers: who checks a length goes on to use it."""
+        asked, ids = self._last
+        if not ids or asked != question:
+            ids = tuple(self.tokenizer.encode(self.question_text(question)))
+            self._last = (question, ids)
+        return ids
 
     def user_turn(self, question: str) -> str:
         """What the user says: the card's instruction and the question."""

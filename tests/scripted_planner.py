@@ -57,8 +57,8 @@ class ScriptedPlanner:
             async for chunk in chunks:
                 yield [chunk]
 
-    async def count_tokens(self, text: str) -> int:
-        return len(BYTES.encode(text))
+    async def encode(self, text: str) -> list[int]:
+        return BYTES.encode(text)
 
     async def readiness(self) -> Readiness:
         return self.state

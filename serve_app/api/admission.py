@@ -2,7 +2,8 @@
 
 A request enters (or is refused at once), is read, waits for its turn where all places to work are taken, and leaves.
 Waiting requests are served client by client, one each, and a client that fills the house does not lock others out:
-where it is full, the youngest waiting request of whoever waits with most makes room for somebody who waits with fewer.
+where it is full, whoever holds most places that do not work, being read or waiting, gives the youngest of them to
+somebody who holds fewer.
 
 It knows clients by name and nothing of HTTP. One event loop; what is kept is bounded by the two limits.
 """
@@ -12,10 +13,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Coroutine
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from serve_app.api.failures import Overloaded
+from serve_app.api.streams import ended
+
+T = TypeVar("T")
 
 
 class Admission:
@@ -31,6 +36,7 @@ class Admission:
         self.max_queued = max_queued
         self.retry_after_s = retry_after_s
         self.inside = self.running = 0
+        self._idle: dict[str, list[Place]] = {}  # those that do not work, being read or waiting, oldest first
         self._waiting: dict[str, deque[Place]] = {}  # the client at the front is served next
 
     @property
@@ -39,19 +45,19 @@ class Admission:
         return sum(len(places) for places in self._waiting.values())
 
     def enter(self, client: str) -> Place:
-        """A place in the house, to be used as a context. Raises Overloaded when there is none."""
+        """A place in the house, to be used as a context. Raises Overloaded when there is none. Needs a running loop."""
         if self.inside >= self.max_requests + self.max_queued:
             self._make_room(client)
         self.inside += 1
-        return Place(self, client)
+        place = Place(self, client)
+        self._idle.setdefault(client, []).append(place)
+        return place
 
     def _make_room(self, client: str) -> None:
-        greediest = max(self._waiting, key=lambda name: len(self._waiting[name]), default=client)
-        if len(self._waiting.get(greediest, ())) <= len(self._waiting.get(client, ())) + 1:
+        greediest = max(self._idle, key=lambda name: len(self._idle[name]), default=client)
+        if len(self._idle.get(greediest, ())) <= len(self._idle.get(client, ())) + 1:
             raise self._refusal()
-        youngest = self._waiting[greediest][-1]
-        youngest.leave()
-        youngest.turn_away(self._refusal())
+        self._idle[greediest][-1].turn_away(self._refusal())
 
     def _refusal(self) -> Overloaded:
         return Overloaded(
@@ -66,10 +72,10 @@ class Admission:
         self._waiting.setdefault(place.client, deque()).append(place)
 
     def _withdraw(self, place: Place) -> None:
-        places = self._waiting[place.client]
-        places.remove(place)
-        if not places:
-            del self._waiting[place.client]
+        """It does not work, and leaves."""
+        _take_out(self._idle, place)
+        if place in self._waiting.get(place.client, ()):
+            _take_out(self._waiting, place)
 
     def _call_next(self) -> None:
         """Calls the first client's oldest request; the client goes to the end of the row."""
@@ -79,7 +85,14 @@ class Admission:
             place = places.popleft()
             if places:
                 self._waiting[client] = places
+            _take_out(self._idle, place)
             place.call()
+
+
+def _take_out(places: dict[str, list[Place]] | dict[str, deque[Place]], place: Place) -> None:
+    places[place.client].remove(place)
+    if not places[place.client]:
+        del places[place.client]
 
 
 class Place:
@@ -89,7 +102,8 @@ class Place:
         self.client = client
         self.waited_s = 0.0
         self._house = house
-        self._called: asyncio.Future[None] | None = None
+        # None: it is called. A result and no exception, which would be reported where a client left unheard.
+        self._verdict: asyncio.Future[Overloaded | None] = asyncio.get_running_loop().create_future()
         self.works = self._left = False
 
     def __enter__(self) -> Self:
@@ -100,29 +114,50 @@ class Place:
     ) -> None:
         self.leave()
 
+    async def before(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of what is done before this request's turn, such as reading it.
+
+        Raises what the work raises; Overloaded, the work being given up, when the place goes to another client's.
+        """
+        working = asyncio.create_task(work)
+        try:
+            await asyncio.wait({working, self._verdict}, return_when=asyncio.FIRST_COMPLETED)
+            if self._verdict.done():
+                await self._heard()
+            return await working
+        finally:
+            await ended([working])
+
     async def turn(self) -> None:
         """Waits for this request's turn. Raises Overloaded when it has to make room for another client's."""
         began = time.monotonic()
-        self._called = asyncio.get_running_loop().create_future()
-        self._house._join(self)
-        self._house._call_next()
+        if not self._left:
+            self._house._join(self)
+            self._house._call_next()
         try:
-            await self._called
+            await self._heard()
         finally:
             self.waited_s = time.monotonic() - began
 
+    async def _heard(self) -> None:
+        refusal = await self._verdict
+        if refusal is not None:
+            raise refusal
+
     def call(self) -> None:
         """It is this request's turn."""
-        assert self._called is not None, "called before it waits"
         self.works = True
         self._house.running += 1
-        if not self._called.done():  # else its task was cancelled and is about to leave
-            self._called.set_result(None)
+        self._decide(None)
 
     def turn_away(self, why: Overloaded) -> None:
-        """Its turn will not come."""
-        if self._called is not None and not self._called.done():
-            self._called.set_exception(why)
+        """Its turn will not come: it leaves."""
+        self.leave()
+        self._decide(why)
+
+    def _decide(self, verdict: Overloaded | None) -> None:
+        if not self._verdict.done():  # else its task was cancelled and is about to leave
+            self._verdict.set_result(verdict)
 
     def leave(self) -> None:
         """Gives the place back; once is enough."""
@@ -132,6 +167,6 @@ class Place:
         self._house.inside -= 1
         if self.works:
             self._house.running -= 1
-        elif self._called is not None:
+        else:
             self._house._withdraw(self)
         self._house._call_next()

@@ -12,7 +12,7 @@ from serve_app.api.failures import Unauthorized
 from serve_app.api.http_config import HttpConfig
 from sprint.errors import ConfigError
 
-_COMMENT = re.compile(r"(^|\s)#.*")  # a key may hold a # of its own
+_COMMENT = re.compile(r"(^|[\s,])#.*")  # a key may hold a # of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def load_keys(config: HttpConfig) -> Keys | None:
         text = os.environ.get(config.keys_env)
         if text is None:
             raise ConfigError(f"the environment variable {config.keys_env} is not set", field="keys_env")
-        keys += _keys_in(text.replace(",", "\n"), config.keys_env, "keys_env")
+        keys += _keys_in(_uncommented(text).replace(",", "\n"), config.keys_env, "keys_env")
     return Keys(tuple(keys)) if keys else None
 
 
@@ -70,11 +70,15 @@ def _read(config: HttpConfig) -> str:
 
 
 def _keys_in(text: str, source: str, field: str) -> list[Key]:
-    lines = [(number, _COMMENT.sub("", line).strip()) for number, line in enumerate(text.splitlines(), 1)]
+    lines = [(number, line.strip()) for number, line in enumerate(_uncommented(text).splitlines(), 1)]
     keys = [_key(line, f"{source}, line {number}", number, field) for number, line in lines if line]
     if not keys:
         raise ConfigError(f"{source} holds no key, expected one a line", field=field)
     return keys
+
+
+def _uncommented(text: str) -> str:
+    return "\n".join(_COMMENT.sub("", line) for line in text.splitlines())
 
 
 def _key(line: str, where: str, number: int, field: str) -> Key:

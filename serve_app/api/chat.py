@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 
 from serve_app.api.answers import Envelope
 from serve_app.api.chat_request import ChatRequest, parse_request
-from serve_app.api.failures import error_of, failure_of
+from serve_app.api.failures import error_of, failure_of, status_of
 from serve_app.api.http_config import HttpConfig
 from serve_app.api.planner_client import PlannerClient
 from serve_app.api.served import Served, check_choices
@@ -94,6 +94,7 @@ class Chat:
                     yield "".join(map(sse, said)) if piece else ALIVE
             except Exception as error:  # the status is out, so the client is told in the stream
                 _log.exception("a stream broke off")
+                visit.broke_off = status_of(error)
                 said = [error_of(error)]
                 yield sse(said[0])
             closing = () if _failed(said) else told.usage_chunk()

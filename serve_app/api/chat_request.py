@@ -76,7 +76,7 @@ class ChatRequest(SamplingRequest):
     """
 
     messages: Annotated[list[Any], WithJsonSchema(messages.SCHEMA)]
-    temperature: float | None = Field(default=None, ge=0, le=100)
+    temperature: float | None = Field(default=None, ge=0, le=2)
     max_tokens: int | None = Field(default=None, ge=1, le=2**31, description="sampled in the whole rollout")
     max_completion_tokens: int | None = Field(default=None, ge=1, le=2**31, description="the same; counts if both are")
     sprint: SprintOptions = SprintOptions()

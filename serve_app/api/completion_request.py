@@ -45,7 +45,7 @@ class CompletionRequest(SamplingRequest):
 
     prompt: Annotated[tuple[Prompt, ...], WithJsonSchema(_PROMPT)]
     max_tokens: int = Field(default=MOST_TOKENS, ge=1, le=2**31)
-    temperature: float = Field(default=1.0, ge=0, le=100)
+    temperature: float = Field(default=1.0, ge=0, le=2)
     echo: bool = Field(default=False, description="begin each answer with its prompt, which must then be text")
 
     @field_validator("prompt", mode="wrap")
@@ -162,12 +162,13 @@ def openings(asked: CompletionRequest) -> Iterator[tuple[int, str]]:
         yield index, str(asked.prompt_of(index))
 
 
-def usage_of(choices: Sequence[Choice], prompt_tokens: int) -> Usage:
-    """What they cost; a prompt's tokens are counted once, however many answers it has."""
-    known = all(choice.cached_tokens is not None for choice in choices)
+def usage_of(choices: Sequence[Choice], prompts: Sequence[Sequence[int]]) -> Usage:
+    """What they cost. A prompt's tokens, those from the cache too, are counted once, however many answers it has."""
+    cached = [choice.cached_tokens for choice in choices[:: len(choices) // len(prompts)]]
+    known = [count for count in cached if count is not None]
     return Usage(
         generated_tokens=sum(choice.num_tokens for choice in choices),
-        prompt_tokens=prompt_tokens,
-        cached_prompt_tokens=sum(choice.cached_tokens or 0 for choice in choices) if known else None,
+        prompt_tokens=sum(map(len, prompts)),
+        cached_prompt_tokens=sum(known) if len(known) == len(cached) else None,
         num_calls=len(choices),
     )

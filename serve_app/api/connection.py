@@ -1,4 +1,4 @@
-"""The client at the other end of a request: its body, read within limits, and whether it is still there.
+"""The client at the other end of a request: its body, read within limits, and whether it is still there and reads.
 
 Pure ASGI. Some servers cancel a handler when its client goes away and some do not; work run by `unless_gone` ends in
 both cases.
@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
-from starlette.types import Receive
+from starlette.types import Message, Receive, Send
 
 from serve_app.api.failures import BodyTimeout, TooLarge
 
@@ -69,3 +69,19 @@ async def unless_gone(work: Coroutine[Any, Any, None], receive: Receive) -> None
 async def _gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def unless_stalled(send: Send, timeout_s: float) -> Send:
+    """`send`, which raises ClientGone where a message cannot be handed on for so long: the client has stopped reading.
+
+    It is the server that makes a sender wait, once it holds enough for a client. Ray Serve's replicas never do.
+    """
+
+    async def sent(message: Message) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await send(message)
+        except TimeoutError:
+            raise ClientGone from None
+
+    return sent

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from serve_app.api.admission import Admission, Place
-from serve_app.api.connection import ClientGone, read_body, unless_gone
+from serve_app.api.connection import ClientGone, read_body, unless_gone, unless_stalled
 from serve_app.api.failures import Overloaded
 from serve_app.api.http_config import HttpConfig
 from serve_app.api.visits import Visit, visit_of
@@ -68,10 +68,12 @@ class Work(Response, Generic[Asked]):
         visit, http = visit_of(scope), self._door.http
         try:
             with self._door.admission.enter(visit.client) as place:
-                body = await read_body(Headers(scope=scope), receive, http.max_body_bytes, http.body_timeout_s)
+                read = read_body(Headers(scope=scope), receive, http.max_body_bytes, http.body_timeout_s)
+                body = await place.before(read)
                 asked = self._endpoint.parse(body)
                 del body
-                await unless_gone(self._answer(asked, place, scope, receive, send), receive)
+                sent = unless_stalled(send, http.stall_timeout_s)
+                await unless_gone(self._answer(asked, place, scope, receive, sent), receive)
         except ClientGone:
             visit.gone = True
         except Overloaded as error:

@@ -21,6 +21,7 @@ class HttpConfig(StrictModel):
     retry_after_s    seconds after which a refused client is told to come back
     max_body_bytes   longest request body; longer ones are refused with 413 while they are read
     body_timeout_s   seconds that a client has to send its request's body
+    stall_timeout_s  seconds that a stream waits for a client which has stopped reading, before it is given up
     max_choices      answers that one request may ask for: `n` times its prompts
     keep_alive_s     seconds of silence after which a stream says a comment, so that nobody between gives it up
     otlp_endpoint    OpenTelemetry collector that gets a trace of each question; None: OpenTelemetry's own variables say
@@ -36,6 +37,7 @@ class HttpConfig(StrictModel):
     retry_after_s: int = Field(default=1, ge=1)
     max_body_bytes: int = Field(default=1 << 20, ge=1)
     body_timeout_s: float = Field(default=30.0, gt=0)
+    stall_timeout_s: float = Field(default=60.0, gt=0)
     max_choices: int = Field(default=128, ge=1)
     keep_alive_s: float = Field(default=15.0, gt=0)
     otlp_endpoint: str | None = Field(default=None, min_length=1)

@@ -7,7 +7,7 @@ It puts the parts together and holds the routes. `api` needs no Ray: any `Planne
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import Any
@@ -77,14 +77,15 @@ def api(
     """
     http, metrics = http or HttpConfig(), metrics or Metrics()
     tracing = from_environment(http.otlp_endpoint)
-    app = FastAPI(title="SPRINT", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan(tracing, beside))
+    own = {"docs_url": None, "redoc_url": None, "openapi_url": None, "redirect_slashes": False}
+    app = FastAPI(title="SPRINT", lifespan=_lifespan(tracing, beside), **own)
     app.add_exception_handler(SprintError, _sprint_error)
     app.add_exception_handler(HTTPException, _http_error)
     _add_cors(app, http)
     app.add_middleware(Attended, metrics=metrics, tracing=tracing, behind_serve=behind_serve)  # the first to see it
-    keyed = Depends(_key_check(load_keys(http)))
+    keyed, ours = Depends(_key_check(load_keys(http))), Depends(_origin_check(http.cors_origins))
     _add_probes(app, planner, metrics, [] if http.open_metrics else [keyed])
-    app.include_router(_questions(planner, served, Door(http, metrics)), prefix="/v1", dependencies=[keyed])
+    app.include_router(_questions(planner, served, Door(http, metrics)), prefix="/v1", dependencies=[ours, keyed])
     describe(app)
     web.mount(app)
     return app
@@ -127,6 +128,20 @@ def _key_check(keys: Keys | None) -> Callable[[Request], Awaitable[None]]:
     return check
 
 
+def _origin_check(known: Collection[str]) -> Callable[[Request], Awaitable[None]]:
+    """A dependency that keeps pages elsewhere from putting this server to work: browsers ask on their behalf."""
+
+    async def check(request: Request) -> None:
+        origin = request.headers.get("origin")
+        if request.method != "POST" or origin is None or "*" in known or origin in known:
+            return
+        if origin.partition("://")[2].lower() != request.headers.get("host", "").lower():
+            expected = "expected this server's own pages, or an origin in cors_origins"
+            raise HTTPException(403, f"pages of {origin!r} may not ask here, {expected}")
+
+    return check
+
+
 # --- routes ----------------------------------------------------------------------------------------------------------
 
 
@@ -142,10 +157,12 @@ def _questions(planner: PlannerClient, served: Served, door: Door) -> APIRouter:
     async def create_completion() -> Response:
         return Work(door, completions)
 
+    @router.head("/models", include_in_schema=False)
     @router.get("/models")
     async def list_models() -> Response:
         return JSONResponse({"object": "list", "data": [served.as_dict()]})
 
+    @router.head("/models/{name:path}", include_in_schema=False)
     @router.get("/models/{name:path}")
     async def retrieve_model(name: str) -> Response:
         served.check(name)
@@ -155,11 +172,13 @@ def _questions(planner: PlannerClient, served: Served, door: Door) -> APIRouter:
 
 
 def _add_probes(app: FastAPI, planner: PlannerClient, metrics: Metrics, metrics_keys: list[Any]) -> None:
+    @app.head("/health", include_in_schema=False)
     @app.get("/health")
     async def health() -> Response:
         """Whether this process lives: it answers."""
         return JSONResponse({"status": "ok"})
 
+    @app.head("/ready", include_in_schema=False)
     @app.get("/ready")
     async def ready() -> Response:
         """Whether a model answers."""

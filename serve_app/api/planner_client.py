@@ -38,8 +38,8 @@ class PlannerClient(Protocol):
         """Raw text continued by the planner's model. `options` are fields of Sampling; the stop string is included."""
         ...
 
-    async def count_tokens(self, text: str) -> int:
-        """How many tokens `complete` makes of a text."""
+    async def encode(self, text: str) -> list[int]:
+        """The ids that `complete` makes of a text. Raises InputError when they cannot be served."""
         ...
 
     async def readiness(self) -> Readiness:
@@ -58,7 +58,7 @@ class RemotePlanner:
         self._rollout = handle.options(method_name="rollout")  # made once: options cost per call
         self._events = handle.options(method_name="events", stream=True)
         self._complete = handle.options(method_name="complete", stream=True)
-        self._count_tokens = handle.options(method_name="count_tokens")
+        self._encode = handle.options(method_name="encode")
         self._readiness = handle.options(method_name="readiness")
         self._handle = handle
         self._name = own_name()  # so that planners can see when this process dies, and stop working for it
@@ -96,9 +96,10 @@ class RemotePlanner:
             if not finished:
                 response.cancel()
 
-    async def count_tokens(self, text: str) -> int:
+    async def encode(self, text: str) -> list[int]:
         """See PlannerClient."""
-        return int(await _answer(self._count_tokens.remote(text)))
+        ids: list[int] = await _answer(self._encode.remote(text))
+        return ids
 
     async def readiness(self) -> Readiness:
         """See PlannerClient."""

@@ -21,10 +21,10 @@ from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve_app.api.failures import error_of
+from serve_app.api.failures import error_of, status_of
 from serve_app.observe import logs
 from serve_app.observe.tracing import Request
-from sprint.types import Rollout
+from sprint.types import Rollout, StopReason
 from sprint.usage import Usage
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class Visit:
     status     the HTTP status of the answer; 0 as long as it has none
     refused    which bound turned it away
     gone       whether the client went away first
+    broke_off  the status that the error had which ended an answer already under way; 0: none did
     rollouts   what answered it
     usage      what answering it cost, where no rollout did
     began_ns, work_ns   when it arrived and when its turn came (0: never), in nanoseconds since the epoch
@@ -60,6 +61,7 @@ class Visit:
     status: int = 0
     refused: str = ""
     gone: bool = False
+    broke_off: int = 0
     rollouts: list[Rollout] = field(default_factory=list)
     usage: Usage | None = None
     began_ns: int = field(default_factory=time.time_ns)
@@ -75,7 +77,13 @@ class Visit:
         """In one word."""
         if self.gone:
             return "disconnected"
-        return "refused" if self.refused else "failed" if self.status >= 400 else "answered"
+        return "refused" if self.refused else "failed" if self._failed else "answered"
+
+    @property
+    def _failed(self) -> bool:
+        """A status says it only where the answer was whole: a stream's is out before anything can fail."""
+        failures = [rollout for rollout in self.rollouts if rollout.stop_reason is StopReason.FAILED]
+        return self.status >= 400 or self.broke_off > 0 or bool(failures)
 
 
 def visit_of(scope: MutableMapping[str, Any]) -> Visit:
@@ -114,8 +122,12 @@ class Attended:
     async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Whatever was not foreseen becomes an error in OpenAI's shape, unless an answer is already under way."""
         visit = visit_of(scope)
-        # Ray Serve's proxy adds the id that came in to the answer: told here as well, it would be there twice.
-        told = self._behind_serve and Headers(scope=scope).get(REQUEST_ID) == visit.request_id
+        # Ray Serve's proxy tells the id that came in, which cannot be undone here: one that is refused goes back to
+        # its client all the same, alone, and the log says which id took its place.
+        given = Headers(scope=scope).get(REQUEST_ID)
+        told = self._behind_serve and given is not None
+        if told and given != visit.request_id:
+            logs.say(_log, logging.INFO, "a request's id was not taken", given=given)
 
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -129,6 +141,7 @@ class Attended:
         except Exception as error:
             _log.exception("a request failed in a way that was not foreseen")
             if visit.status:
+                visit.broke_off = status_of(error)
                 raise
             await JSONResponse(error_of(error), 500)(scope, receive, sent)
 
@@ -162,12 +175,14 @@ class Attended:
 
     def _count(self, visit: Visit) -> None:
         """Exactly one end for each beginning; what rollouts cost counts although nobody may have heard of them."""
-        for rollout in visit.rollouts if visit.gone or visit.refused else visit.rollouts[:-1]:
+        for rollout in visit.rollouts if visit.gone or visit.refused or visit.broke_off else visit.rollouts[:-1]:
             self._metrics.observed(rollout)
         if visit.gone:
             self._metrics.disconnected(visit.endpoint)
         elif visit.refused:
             self._metrics.refused(visit.refused, visit.endpoint)
+        elif visit.broke_off:
+            self._metrics.failed(visit.broke_off, visit.endpoint)
         elif visit.rollouts:
             self._metrics.finished(visit.rollouts[-1], visit.endpoint)
         elif visit.usage is not None:

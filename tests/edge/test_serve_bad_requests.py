@@ -50,7 +50,7 @@ CHAT_TABLE: dict[str, tuple[dict[str, Any], int, str, str]] = {
     "an empty question": ({"messages": messages(" ")}, 400, "messages", "the user message in 'messages' is empty"),
     "a long question": ({"messages": messages("x" * 5000)}, 400, "messages", "the question takes"),
     "cold": ({"temperature": -0.1}, 400, "temperature", "request: 'temperature' is -0.1: input should be greater"),
-    "hot": ({"temperature": 101}, 400, "temperature", "request: 'temperature' is 101: input should be less than"),
+    "hot": ({"temperature": 2.1}, 400, "temperature", "request: 'temperature' is 2.1: input should be less than"),
     "temperature in words": ({"temperature": "hot"}, 400, "temperature", "request: 'temperature' is 'hot': input"),
     "no mass": ({"top_p": 0}, 400, "top_p", "request: 'top_p' is 0: input should be greater than 0"),
     "too much mass": ({"top_p": 1.1}, 400, "top_p", "request: 'top_p' is 1.1: input should be less than or equal to 1"),

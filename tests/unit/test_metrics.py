@@ -71,7 +71,7 @@ def test_a_failed_rollout_is_counted_by_its_cause_and_still_costs_its_tokens() -
     found = samples(metrics)
     assert value(found, "rollout_failures_total", failure="unavailable") == value(found, "rollout_failures_total") == 1
     assert value(found, "generated_tokens_total") == rollout.usage.generated_tokens > 0
-    assert value(found, "calls_total", kind="plan", outcome="unfinished") == 1
+    assert value(found, "calls_total", kind="plan", outcome="failed") == 1
 
 
 def test_an_unknown_cache_is_neither_a_hit_nor_a_miss() -> None:
