@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 
 from sprint.events import Event, Finished
 from sprint.gate import Policy, policy
 from sprint.llm import LLM
 from sprint.options import EngineOptions
 from sprint.render import Prompter
-from sprint.rollout import Loop
+from sprint.rollout import Emit, Loop
 from sprint.types import Rollout
 
 
@@ -37,30 +36,18 @@ class Engine:
         self.policy = policy
 
     async def run(self, question: str, options: EngineOptions | None = None, *, session: str = "") -> Rollout:
-        """The finished rollout. Always ends with an answer or a stop reason; cancelling it cancels its calls."""
-        async with aclosing(self._events(question, options, session, watched=False)) as events:
-            async for event in events:
-                if isinstance(event, Finished):
-                    return event.rollout
-        raise AssertionError("a rollout ended without its last event")
+        """The finished rollout. Always ends with an answer or a stop reason; cancelling it cancels its calls.
+
+        Nobody reads along, so no events are made, and models may send what they say in few long pieces.
+        """
+        return await self._loop(question, options, session, None).drive()
 
     async def events(
         self, question: str, options: EngineOptions | None = None, *, session: str = ""
     ) -> AsyncGenerator[Event, None]:
         """The rollout as it happens; the last event is `Finished`. Closing the generator cancels the rollout."""
-        async with aclosing(self._events(question, options, session, watched=True)) as events:
-            async for event in events:
-                yield event
-
-    async def _events(
-        self, question: str, options: EngineOptions | None, session: str, *, watched: bool
-    ) -> AsyncGenerator[Event, None]:
         queue: asyncio.Queue[Event | None] = asyncio.Queue()
-        chosen = options or EngineOptions()
-        models, decides = (self.planner, self.executor), self.policy or policy(chosen.gate)
-        tell = queue.put_nowait
-        loop = Loop(models, self.prompter, self.context_tokens, question, chosen, decides, session, tell, watched)
-        task = asyncio.create_task(loop.drive())
+        task = asyncio.create_task(self._loop(question, options, session, queue.put_nowait).drive())
         task.add_done_callback(lambda _: queue.put_nowait(None))
         try:
             while (event := await queue.get()) is not None:
@@ -69,3 +56,8 @@ class Engine:
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+    def _loop(self, question: str, options: EngineOptions | None, session: str, emit: Emit | None) -> Loop:
+        chosen = options or EngineOptions()
+        models, decides = (self.planner, self.executor), self.policy or policy(chosen.gate)
+        return Loop(models, self.prompter, self.context_tokens, question, chosen, decides, session, emit)

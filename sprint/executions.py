@@ -176,7 +176,7 @@ class Executions:
             done, _ = await asyncio.wait(calls, timeout=after_s)
             if not done:
                 self._calls.ledger.num_hedges += 1
-                other = f"{self._calls.session}-{self.number}.{asked.prompt.number}"
+                other = f"{self._calls.session}~{self.number}.{asked.prompt.number}"
                 calls.append(asyncio.ensure_future(self._ask(asked, attempt, other, shown=False)))
             return await _first_good(calls)
         finally:
@@ -206,7 +206,7 @@ class Executions:
 
     def _shower(self, k: int) -> Show:
         def show(part: Part, text: str) -> None:
-            if text:
+            if text and self._calls.watched:
                 self._emit(Delta(part, self.number, k, text))
 
         return show

@@ -40,10 +40,17 @@ _DEEDLESS = {  # outcomes whose text is not used: a short marker is joined inste
 }
 
 
+Emit = Callable[[Event], None]
+
+
+def _nobody(event: Event) -> None:
+    """Nobody hears it."""
+
+
 class Loop:
     """One rollout. `drive` runs it to its end; cancelling that cancels every call it has made.
 
-    `watched`: somebody reads the text as it comes, so it should come soon.
+    `emit` hears what happens, as it happens; None: nobody does, and nothing is put into words for it.
     """
 
     def __init__(
@@ -55,15 +62,14 @@ class Loop:
         options: EngineOptions,
         policy: Policy,
         session: str,
-        emit: Callable[[Event], None],
-        watched: bool = True,
+        emit: Emit | None,
     ) -> None:
         self.planner, self.executor = models
         self.prompter, self.tokenizer = prompter, prompter.tokenizer
-        self.question, self.options, self.policy, self.emit = question, options, policy, emit
+        self.question, self.options, self.policy, self.emit = question, options, policy, emit or _nobody
         self.ledger = Ledger()
         named = session or f"{random.getrandbits(64):016x}"
-        self.calls = Calls(options, self.ledger, context_tokens, named, watched)
+        self.calls = Calls(options, self.ledger, context_tokens, named, emit is not None)
         self.prompt_ids = prompter.question_ids(question)
         self.context: list[int] = list(self.prompt_ids)
         self.rounds: list[Round] = []
@@ -186,6 +192,8 @@ class Loop:
         return turn, executions
 
     def _tell_plan(self, number: int, turn: PlanTurn) -> None:
+        if not self.calls.watched:
+            return
         opening = tags.FINAL_OPEN if number == self.options.max_rounds else ""  # which the runtime wrote
         text = opening + self.tokenizer.decode(turn.ids)
         self.emit(PlanEnded(number, turn.outcome, len(turn.prompts), len(turn.ids), text))
@@ -209,7 +217,8 @@ class Loop:
         self.ledger.rounds.append(RoundCounts(len(turn.ids), ends, lengths, tuple(made.starts)))
         if not made.carried:  # what was carried on stands in the planner's own sequence already
             self.ledger.join_prefill_tokens += sum(len(result.ids or ()) for result in results)
-        self.emit(RoundJoined(number, len(results), self.tokenizer.decode(self.context[before:])))
+        if self.calls.watched:
+            self.emit(RoundJoined(number, len(results), self.tokenizer.decode(self.context[before:])))
 
     def _join_one(self, number: int, k: int, result: Result) -> None:
         if result.ids is None:
@@ -269,7 +278,7 @@ class Loop:
         self.ledger.runtime_tokens += len(ids)
 
     def _show(self, part: Part, round: int, text: str) -> None:
-        if text:
+        if text and self.calls.watched:
             self.emit(Delta(part, round, 0, text))
 
     def _finished(self, reason: StopReason) -> Rollout:
