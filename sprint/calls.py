@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 
 from sprint.events import Part
 from sprint.ledger import CallRecord, Ledger
-from sprint.llm import LLM, FinishReason, Sampling
+from sprint.llm import LLM, Chunk, FinishReason, Sampling
 from sprint.options import EngineOptions
 from sprint.turn import Turn
 
@@ -89,41 +89,42 @@ class Calls:
 
         A call that raises is closed in the books, too.
         """
+        reason: FinishReason | None = None
+        if sampling.max_tokens < 1:
+            reason = FinishReason.LENGTH
+        else:
+            with self._closed_if_it_raises(call):
+                async with aclosing(llm.stream(context, sampling, session=session or self.session)) as chunks:
+                    reason = await self._read(chunks, turn, call, shown)
+        shown(turn.part, turn.finish(reason))
+        return reason
+
+    @contextmanager
+    def _closed_if_it_raises(self, call: CallRecord) -> Iterator[None]:
         try:
-            return await self._stream(llm, context, sampling, turn, call, shown, session or self.session)
+            yield
         except BaseException as error:
             self.ledger.close_call(call, "failed" if isinstance(error, Exception) else "cancelled")
             raise
 
-    async def _stream(
-        self,
-        llm: LLM,
-        context: list[int],
-        sampling: Sampling,
-        turn: Turn,
-        call: CallRecord,
-        shown: Show,
-        session: str,
+    async def _read(
+        self, chunks: AsyncIterator[Chunk], turn: Turn, call: CallRecord, shown: Show
     ) -> FinishReason | None:
+        """Feeds a call's chunks to its turn until either is over; gives why the call ended, if it has."""
         reason: FinishReason | None = None
-        if sampling.max_tokens < 1:
-            shown(turn.part, turn.finish(FinishReason.LENGTH))
-            return FinishReason.LENGTH
         look_at = _LOOK_EVERY_TOKENS
-        async with aclosing(llm.stream(context, sampling, session=session)) as chunks:
-            async for chunk in chunks:
-                self.ledger.sampled(call, len(chunk.token_ids), chunk.cached_tokens, exact=chunk.exact)
-                reason = chunk.finish_reason
-                feed(turn, chunk.token_ids[:-1] if reason is FinishReason.EOS else chunk.token_ids, shown)
-                if len(turn.ids) >= look_at and not turn.over:
-                    look_at = len(turn.ids) + _LOOK_EVERY_TOKENS
-                    if repeats_itself(turn.ids, self.options.repetition_tokens):
-                        turn.run_away()
-                if reason is None and self.budget() < 1:
-                    reason = FinishReason.LENGTH  # calls that run side by side share what is left
-                if turn.over or reason is not None:
-                    break
-        shown(turn.part, turn.finish(reason))
+        async for chunk in chunks:
+            self.ledger.sampled(call, len(chunk.token_ids), chunk.cached_tokens, exact=chunk.exact)
+            reason = chunk.finish_reason
+            feed(turn, chunk.token_ids[:-1] if reason is FinishReason.EOS else chunk.token_ids, shown)
+            if len(turn.ids) >= look_at and not turn.over:
+                look_at = len(turn.ids) + _LOOK_EVERY_TOKENS
+                if repeats_itself(turn.ids, self.options.repetition_tokens):
+                    turn.run_away()
+            if reason is None and self.budget() < 1:
+                reason = FinishReason.LENGTH  # calls that run side by side share what is left
+            if turn.over or reason is not None:
+                break
         return reason
 
 
