@@ -120,8 +120,9 @@ class Place:
         Raises what the work raises; Overloaded, the work being given up, when the place goes to another client's.
         """
         working = asyncio.create_task(work)
+        either: set[asyncio.Future[Any]] = {working, self._verdict}
         try:
-            await asyncio.wait({working, self._verdict}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if self._verdict.done():
                 await self._heard()
             return await working

@@ -54,7 +54,7 @@ STATUS: tuple[tuple[type[SprintError], int, str | None], ...] = (
     (EndpointFailed, 502, "bad_gateway"),
     (SprintError, 500, None),
 )
-KINDS = {401: "authentication_error", 404: "invalid_request_error", 503: "server_error"}
+KINDS = {401: "authentication_error", 403: "permission_error", 404: "invalid_request_error", 503: "server_error"}
 
 
 def status_of(error: Exception) -> int:

@@ -77,8 +77,7 @@ def api(
     """
     http, metrics = http or HttpConfig(), metrics or Metrics()
     tracing = from_environment(http.otlp_endpoint)
-    own = {"docs_url": None, "redoc_url": None, "openapi_url": None, "redirect_slashes": False}
-    app = FastAPI(title="SPRINT", lifespan=_lifespan(tracing, beside), **own)
+    app = _bare(_lifespan(tracing, beside))
     app.add_exception_handler(SprintError, _sprint_error)
     app.add_exception_handler(HTTPException, _http_error)
     _add_cors(app, http)
@@ -89,6 +88,13 @@ def api(
     describe(app)
     web.mount(app)
     return app
+
+
+def _bare(lifespan: Any) -> FastAPI:
+    """Without FastAPI's own pages, and without redirections, on which clients would lose their POST's body or key."""
+    return FastAPI(
+        title="SPRINT", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False, lifespan=lifespan
+    )
 
 
 def _lifespan(tracing: Tracing | None, beside: Callable[[], Coroutine[Any, Any, None]] | None) -> Any:

@@ -27,6 +27,7 @@ DESCRIPTION = (
 ERRORS = {
     "400": "the request cannot be served; `param` names what is wrong",
     "401": "no key, or one that is not known",
+    "403": "a page of another origin asks, which is not in cors_origins",
     "404": "no such model",
     "408": "the body did not arrive in time",
     "413": "the body is too long",

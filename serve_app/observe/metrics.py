@@ -3,7 +3,7 @@
     metrics.started("chat")            # a request arrived; then exactly one of the following ends it:
     metrics.finished(rollout, "chat")  # it was answered, well or not (stop reason `failed` included)
     metrics.completed(usage, "chat")   # it was answered by one call, without a rollout
-    metrics.failed(400, "chat")        # it got an error and no rollout
+    metrics.failed(400, "chat")        # it got an error, or its stream ended in one
     metrics.refused("queue_full")      # the house was full
     metrics.disconnected("chat")       # its client went away first
 

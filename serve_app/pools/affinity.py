@@ -17,11 +17,11 @@ from hashlib import blake2b
 
 from serve_app.pools.stats import RouteCounts
 
-_HEDGE = re.compile(r"-\d+\.\d+$")
+_HEDGE = re.compile(r"~\d+\.\d+$")  # no request id has a tilde
 
 
 def hedged_session(session: str) -> str | None:
-    """The session whose execution `session` backs up (`<session>-<round>.<number>`); None: it backs up none."""
+    """The session whose execution `session` backs up (`<session>~<round>.<number>`); None: it backs up none."""
     return _HEDGE.sub("", session) if _HEDGE.search(session) else None
 
 

@@ -12,7 +12,7 @@ from contextlib import aclosing
 
 from serve_app.config import EndpointConfig
 from serve_app.pools.affinity import Tally
-from serve_app.pools.continuation import Continuation
+from serve_app.pools.continuation import Continuation, singly
 from serve_app.pools.readiness import PoolReadiness, ReadinessState
 from serve_app.pools.stats import PoolStats
 from sprint.errors import ConfigError, LLMUnavailable
@@ -31,6 +31,7 @@ class RemoteLLM:
     def __init__(self, config: EndpointConfig, tokenizer: Tokenizer, pause_s: float = PAUSE_S) -> None:
         self.tally = Tally()
         self._pause_s = pause_s
+        self._decode = tokenizer.decode
         self._llm = HttpLLM(
             config.base_url,
             config.model,
@@ -52,9 +53,9 @@ class RemoteLLM:
                     return
                 self.tally.calls += 1
                 try:
-                    async with aclosing(self._llm.stream(call.prompt_ids, call.attempt(), session=session)) as chunks:
+                    async with aclosing(self._attempt(call, session)) as chunks:
                         async for chunk in chunks:
-                            yield call.take(chunk)
+                            yield chunk
                 except LLMUnavailable:
                     failures += 1
                     if failures > RETRIES:
@@ -65,6 +66,15 @@ class RemoteLLM:
         except (asyncio.CancelledError, GeneratorExit):
             self.tally.cancelled += not call.finished
             raise
+
+    async def _attempt(self, call: Continuation, session: str) -> AsyncGenerator[Chunk, None]:
+        """What one request gets of the call."""
+        async with aclosing(self._llm.stream(call.prompt_ids, call.attempt(), session=session)) as chunks:
+            async for chunk in chunks:
+                for piece in singly(chunk, self._decode, call.singly_chars):
+                    yield call.take(piece)
+                    if call.finished:
+                        return
 
 
 class RemotePool:

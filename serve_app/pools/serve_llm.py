@@ -56,13 +56,16 @@ class ServeLLM:
                     async with aclosing(self._attempt(call, ticket)) as chunks:
                         async for chunk in chunks:
                             yield call.take(chunk)
+                            if call.finished and chunk.finish_reason is None:
+                                break  # the engine does not know that, and would go on
                 except _ReplicaLost as lost:
                     failures += 1
                     await self._recover(ticket, failures, lost)
 
     async def _attempt(self, call: Continuation, ticket: Ticket) -> AsyncGenerator[Chunk, None]:
         """What one replica samples of the call."""
-        response = self._generate.remote(call.prompt_ids, call.attempt(), None, ticket)
+        sampling = call.attempt()
+        response = self._generate.remote(call.prompt_ids, sampling, None, ticket, call.singly_chars)
         patience = _Patience(response, ticket, self._patience_s)
         ended = False
         try:

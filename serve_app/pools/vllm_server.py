@@ -7,26 +7,26 @@ deployment of it. vLLM is imported when a replica is made, never before.
 from __future__ import annotations
 
 import asyncio
-import math
-import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import fields
 from typing import Any
 from uuid import uuid4
 
 from serve_app.observe import logs
 from serve_app.pools.affinity import Ticket
 from serve_app.pools.callers import Callers
+from serve_app.pools.continuation import singly
 from serve_app.pools.engine_load import EngineLoad
+from serve_app.pools.gathering import Gathering
 from serve_app.pools.root_cause import cause_of
 from serve_app.pools.stats import ReplicaLoad
-from sprint.errors import ContextOverflow, LLMError, LLMUnavailable
+from sprint.errors import ContextOverflow, InputError, LLMError, LLMUnavailable
 from sprint.llm import Chunk, FinishReason, Sampling
 
-FLUSH_S = 0.05  # while chunks are gathered, text is sent on at least this often
 SHUTDOWN_S = 1.0  # after that the engine's process is killed: it holds nothing worth saving
-UNWATCHED_CHUNK_TOKENS = 128  # where nobody reads along: the engine loop looks for repetition this often
 LEAST_CHUNK_TOKENS = 8  # a message to another process costs more than a small model's token; in process use 1
+SEEDS = 1 << 63  # vLLM takes -1 for no seed, and cannot send larger ones to its engine
 
 # The engine runs in a process of its own and inherits these from the replica.
 CPU_ENVIRONMENT = {
@@ -78,27 +78,33 @@ class VLLMServer:
         sampling: Sampling,
         extra_args: Mapping[str, Any] | None = None,
         ticket: Ticket | None = None,
+        singly_chars: int = 0,
     ) -> AsyncGenerator[Chunk, None]:
         """Continue `prompt_ids`: the LLM seam's contract. Leaving the generator early aborts the call on the engine.
 
         Tokens are gathered into chunks of `sampling.chunk_tokens`, and of `least_chunk_tokens` at least; a chunk goes
         out early when a tag may just have closed, and when nothing went out for a moment. Where nobody reads along,
         only the first token and what may hold a closing tag are sent before there are many: a message costs more
-        than a token. `extra_args` go to the engine's custom logits processors. `ticket` is for the router; it also
-        says who calls.
+        than a token. The first `singly_chars` characters go out token by token. `extra_args` go to the engine's custom
+        logits processors. `ticket` is for the router; it also says who calls.
+
+        Raises InputError for a value that cannot be sampled with, and what `LLM.stream` raises.
         """
         if len(prompt_ids) >= self._context_tokens:
             raise ContextOverflow(
                 f"the prompt has {len(prompt_ids)} tokens, the context window holds {self._context_tokens}"
                 " and must leave room for an answer"
             )
-        gathering = _Gathering(max(sampling.chunk_tokens, self._least_chunk_tokens), sampling.watched)
+        chunk_tokens = max(sampling.chunk_tokens, self._least_chunk_tokens)
+        gathering = Gathering(chunk_tokens, sampling.watched, singly_chars)
         outputs = self._outputs(prompt_ids, sampling, extra_args, ticket.caller if ticket else "")
         async with aclosing(outputs):
             async for output in outputs:
-                gathering.add(self._chunk(output))
-                if gathering.due:
-                    yield gathering.take()
+                # the engine's front end joins tokens when it is late for one
+                for chunk in singly(self._chunk(output), self._tokenizer.decode, gathering.singly_chars):
+                    gathering.add(chunk)
+                    if gathering.due:
+                        yield gathering.take()
 
     async def _outputs(
         self, prompt_ids: Sequence[int], sampling: Sampling, extra_args: Mapping[str, Any] | None, caller: str
@@ -172,61 +178,26 @@ class VLLMReplica(VLLMServer):
         super().__init__(engine_args)
 
 
-class _Gathering:
-    """Gathers chunks into one until it is worth a message."""
-
-    def __init__(self, chunk_tokens: int, watched: bool) -> None:
-        self._chunk_tokens = chunk_tokens if watched else max(chunk_tokens, UNWATCHED_CHUNK_TOKENS)
-        self._flush_s = FLUSH_S if watched else math.inf
-        self._watched = watched
-        self._chunk: Chunk | None = None
-        self._taken_at = -math.inf  # so that the very first token is due at once
-
-    def add(self, chunk: Chunk) -> None:
-        held = self._chunk
-        if held is not None:
-            ids, text = held.token_ids + chunk.token_ids, held.text + chunk.text
-            chunk = Chunk(ids, text, chunk.finish_reason, chunk.cached_tokens)
-        self._chunk = chunk
-
-    @property
-    def due(self) -> bool:
-        chunk = self._chunk
-        return chunk is not None and (
-            chunk.finish_reason is not None
-            or len(chunk.token_ids) >= self._chunk_tokens
-            or self._closes_a_tag(chunk.text)
-            or self._taken_at == -math.inf
-            or time.monotonic() - self._taken_at > self._flush_s
-        )
-
-    def _closes_a_tag(self, text: str) -> bool:
-        """Whether a tag may end in the text. Where nobody reads along, an opening tag can wait for its closing one."""
-        at = 0 if self._watched else text.rfind("</")
-        return at >= 0 and ">" in text[at:]
-
-    def take(self) -> Chunk:
-        chunk, self._chunk, self._taken_at = self._chunk, None, time.monotonic()
-        assert chunk is not None, "nothing was due"
-        return chunk
-
-
 def vllm_params(sampling: Sampling, extra_args: Mapping[str, Any] | None = None) -> Any:
-    """`sampling` in vLLM's words."""
+    """`sampling` in vLLM's words. Raises InputError for values that vLLM does not take."""
     from vllm import SamplingParams
+    from vllm.exceptions import VLLMClientError
     from vllm.sampling_params import RequestOutputKind
 
-    return SamplingParams(
-        max_tokens=sampling.max_tokens,
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        seed=sampling.seed,
-        stop=list(sampling.stop),
-        include_stop_str_in_output=True,
-        skip_special_tokens=False,
-        output_kind=RequestOutputKind.DELTA,
-        extra_args=None if extra_args is None else dict(extra_args),
-    )
+    try:
+        return SamplingParams(
+            max_tokens=sampling.max_tokens,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            seed=None if sampling.seed is None else sampling.seed % SEEDS,
+            stop=list(sampling.stop),
+            include_stop_str_in_output=True,
+            skip_special_tokens=False,
+            output_kind=RequestOutputKind.DELTA,
+            extra_args=None if extra_args is None else dict(extra_args),
+        )
+    except (VLLMClientError, ValueError, TypeError) as error:
+        raise _refused(error) from error
 
 
 def _finish_reason(reason: str, stop: str | int | None) -> FinishReason:
@@ -242,13 +213,26 @@ def _finish_reason(reason: str, stop: str | int | None) -> FinishReason:
 
 def _plain(error: Exception) -> Exception:
     """An engine's error as one that any process can unpickle."""
-    from vllm.v1.engine.exceptions import EngineDeadError
+    from vllm.exceptions import VLLMClientError
+    from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
     if isinstance(error, LLMError):
         return error
     if isinstance(error, EngineDeadError):
         return EngineStopped("the engine stopped working; it is being replaced")
+    if isinstance(error, VLLMClientError):
+        return _refused(error)
+    if isinstance(error, EngineGenerateError) and error.__cause__ is not None:
+        error = RuntimeError(f"{type(error.__cause__).__name__}: {error.__cause__}")  # the wrapper itself says nothing
     return LLMError(f"the engine refused the call: {' '.join(str(error).split())}")
+
+
+def _refused(error: Exception) -> InputError:
+    """What vLLM says of a value that it does not take, less its notes in brackets. The field may be the first word."""
+    message = " ".join(str(error.args[0] if error.args else error).split()).rstrip(".")
+    first = message.partition(" ")[0]
+    named = first if first in {field.name for field in fields(Sampling)} else None
+    return InputError(message, field=getattr(error, "parameter", None) or named)
 
 
 def _replica_name() -> str:

@@ -92,3 +92,15 @@ def status_before_the_body(server: ApiServer, length: int) -> int:
     with socket.create_connection((host, int(port)), timeout=20) as connection:
         connection.sendall(f"POST {CHAT} HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n".encode())
         return int(connection.recv(1000).split()[1])
+
+
+def begun(server: ApiServer, path: str, body: bytes, length: int, *headers: str) -> socket.socket:
+    """A connection on which a question has begun: `body`, of `length` bytes that are announced."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    connection.settimeout(20)
+    host, port = server.url.removeprefix("http://").split(":")
+    connection.connect((host, int(port)))
+    head = "\r\n".join([f"POST {path} HTTP/1.1", "Host: h", f"Content-Length: {length}", *headers])
+    connection.sendall(head.encode() + b"\r\n\r\n" + body)
+    return connection

@@ -4,6 +4,7 @@ The model is tiny and random, so its texts are garbage.
 """
 
 import asyncio
+import pickle
 from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import replace
@@ -13,17 +14,20 @@ from typing import Any
 import psutil
 import pytest
 
+from serve_app.pools.continuation import Continuation
 from serve_app.pools.local_llm import LocalLLM
 from serve_app.pools.vllm_server import CPU_ENGINE, CPU_ENVIRONMENT, ENVIRONMENT, VLLMServer
 from sprint.card import Instruction, Method, ModelCard
 from sprint.engine import Engine
+from sprint.errors import InputError
+from sprint.llm import Chunk, FinishReason, Sampling
 from sprint.options import EngineOptions, Mode
 from sprint.render import Prompter
 from sprint.scripted import ScriptedLLM
 from sprint.tags import prompt
 from sprint.tokenizer import HFTokenizer
 from tests.edge.tiny_model import CONTEXT_TOKENS, ENDING, ENDLESS, save_tiny_model
-from tests.llm_contract import GREEDY, LAWS, Subject
+from tests.llm_contract import GREEDY, LAWS, Subject, ids, text
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +81,87 @@ def test_a_lone_call_gives_every_token_at_once(subject: Subject, runner: asyncio
     sizes = [len(chunk.token_ids) for chunk in chunks]
     assert sum(sizes) == GREEDY.max_tokens
     assert sizes.count(1) > len(sizes) / 2  # the front end joins tokens only when it was late for one
+
+
+def _server(subject: Subject) -> VLLMServer:
+    assert isinstance(subject.llm, LocalLLM)
+    return subject.llm._server
+
+
+def test_tokens_that_are_wanted_singly_come_singly_before_the_rest_is_gathered(
+    subject: Subject, runner: asyncio.Runner
+) -> None:
+    async def run() -> None:
+        sampling, server = replace(GREEDY, chunk_tokens=64, watched=False), _server(subject)
+        async with aclosing(server.generate(subject.prompt_ids, sampling, singly_chars=20)) as messages:
+            chunks = [chunk async for chunk in messages]
+        at = next(n for n in range(len(chunks)) if len(text(chunks[:n])) >= 20)
+        assert {len(chunk.token_ids) for chunk in chunks[:at]} == {1}
+        assert len(chunks) < GREEDY.max_tokens / 2 + at
+        whole = await subject.ask(GREEDY)
+        assert (ids(chunks), text(chunks)) == (ids(whole), text(whole))
+
+    runner.run(run())
+
+
+def test_a_call_cut_anywhere_in_a_stop_string_goes_on_as_if_it_had_not_been_cut(
+    subject: Subject, runner: asyncio.Runner
+) -> None:
+    async def cut(sampling: Sampling, tokens: int) -> tuple[tuple[int, ...], str, FinishReason | None]:
+        call, taken = Continuation(subject.prompt_ids, sampling), list[Chunk]()
+        for most in (tokens, sampling.max_tokens):
+            asked, server = call.attempt(), _server(subject)
+            stream = server.generate(call.prompt_ids, asked, singly_chars=call.singly_chars)
+            async with aclosing(stream):
+                async for chunk in stream:
+                    taken.append(call.take(chunk))
+                    if call.finished or sum(map(len, (chunk.token_ids for chunk in taken))) >= most:
+                        break
+        return ids(taken), text(taken), taken[-1].finish_reason
+
+    async def run() -> None:
+        written = text(await subject.ask(GREEDY))
+        for start in (5, 9, 14):
+            sampling = replace(GREEDY, stop=("Not written", written[start : start + 8]))
+            calm = await subject.ask(sampling)
+            assert calm[-1].finish_reason is FinishReason.STOP
+            for tokens in range(1, len(ids(calm))):
+                assert await cut(sampling, tokens) == (ids(calm), text(calm), FinishReason.STOP)
+
+    runner.run(run())
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({"temperature": 2.5}, "temperature"),
+        ({"temperature": float("nan")}, "temperature"),
+        ({"top_p": 0.0}, "top_p"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"stop": ("",)}, "stop"),
+    ],
+)
+def test_a_value_that_cannot_be_sampled_with_is_an_input_error_that_names_it(
+    subject: Subject, runner: asyncio.Runner, values: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(InputError, match=field) as raised:
+        runner.run(subject.ask(replace(GREEDY, **values)))
+    assert pickle.loads(pickle.dumps(raised.value)).field == field
+    assert "(parameter=" not in str(raised.value)
+    assert runner.run(subject.active()) == 0
+
+
+def test_what_the_engine_itself_refuses_is_an_input_error_too(subject: Subject, runner: asyncio.Runner) -> None:
+    with pytest.raises(InputError, match="vocabulary"):
+        runner.run(subject.ask(GREEDY, [10_000_000]))
+    assert runner.run(subject.active()) == 0
+
+
+@pytest.mark.parametrize("seed", [-1, -(2**63), 2**63 - 1, 2**80])
+def test_any_whole_number_is_a_seed(subject: Subject, runner: asyncio.Runner, seed: int) -> None:
+    seeded = replace(GREEDY, temperature=1.0, seed=seed)
+    first, second = (runner.run(subject.ask(seeded)) for _ in range(2))
+    assert ids(first) == ids(second)
 
 
 # --- a rollout that is given up ---------------------------------------------------------------------------------------

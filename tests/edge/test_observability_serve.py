@@ -92,6 +92,13 @@ def test_one_id_joins_the_lines_of_all_processes_and_none_is_there_twice(served:
     assert (access["status"], access["rounds"]) == (200, 1)
 
 
+def test_an_id_that_is_not_taken_goes_back_alone_and_the_log_says_which_took_its_place(served: Served) -> None:
+    request_id = f"not taken {os.getpid()}"
+    assert served.ask(request_id).headers.get_list("x-request-id") == [request_id]
+    (line,) = until(lambda: served.lines(request_id))
+    assert re.fullmatch(r"[0-9a-f]{32}", json.loads(line)["request_id"])
+
+
 def test_rays_agent_tells_the_same_numbers(served: Served) -> None:
     tokens = sum(served.ask("x").json()["sprint"]["usage"]["generated_tokens"] for _ in range(2))
     own = httpx.get(f"{served.url}/metrics", timeout=30).text

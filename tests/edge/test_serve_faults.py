@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from serve_app.pools.callers import is_gone, own_name
 from serve_app.pools.readiness import ReadinessState
 from serve_app.pools.serve_llm import ServeLLM
+from sprint.errors import InputError
 from sprint.llm import Chunk, FinishReason, Sampling
 from sprint.tokenizer import HFTokenizer
 from tests.edge.serving import Served, served, until
@@ -118,6 +120,41 @@ def test_a_request_survives_the_death_of_a_replica(service: Served) -> None:
         assert disturbed.json()["choices"] == calm.json()["choices"]
         assert (await service.pool()).routes.retries >= 1
         await until(lambda: whole(service))
+
+    asyncio.run(run())
+
+
+def test_a_replica_has_a_name_under_which_others_see_whether_it_lives(service: Served) -> None:
+    """Without it nobody would stop what was asked by a planner that is dead."""
+    from ray import serve
+
+    @serve.deployment(ray_actor_options={"num_cpus": 0})
+    class Named:
+        def __init__(self) -> None:
+            self._name = own_name()  # as the planner and the ingress learn it: before they are ready
+
+        def name(self) -> str:
+            return self._name
+
+    async def run() -> None:
+        handle = serve.run(Named.bind(), name="named", route_prefix=None)
+        name = await handle.name.remote()
+        assert name
+        assert not is_gone(name)
+        serve.delete("named")
+        await until(lambda: asyncio.to_thread(is_gone, name))
+
+    asyncio.run(run())
+
+
+def test_a_value_that_no_engine_samples_with_is_the_callers_mistake(service: Served) -> None:
+    async def run() -> None:
+        llm = ServeLLM(service.handle("VLLMServer"))
+        with pytest.raises(InputError, match="temperature") as raised:
+            await anext(llm.stream((1,), Sampling(5, temperature=3.0)))
+        assert raised.value.field == "temperature"
+        assert llm.tally.retries == 0
+        assert await whole(service)
 
     asyncio.run(run())
 

@@ -95,7 +95,7 @@ def test_a_hedge_lands_on_another_replica(service: Served) -> None:
         llm = ServeLLM(service.handle("VLLMServer"))
         for session in ("one", "two", "three"):
             first = llm.stream(prompt, LONG, session=session)
-            hedge = llm.stream(prompt, LONG, session=f"{session}-3.2")
+            hedge = llm.stream(prompt, LONG, session=f"{session}~3.2")
             async with aclosing(first), aclosing(hedge):
                 await anext(first)
                 await anext(hedge)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,33 +11,7 @@ from hypothesis import strategies as st
 
 from serve_app.api.admission import Admission, Place
 from serve_app.api.failures import Overloaded
-
-SETTLING = 5  # turns of the event loop until everybody who can go on has
-
-
-async def settled() -> None:
-    for _ in range(SETTLING):
-        await asyncio.sleep(0)
-
-
-class Guest:
-    """A request that works until it is told to end."""
-
-    def __init__(self, house: Admission, client: str, order: list[str]) -> None:
-        self.client = client
-        self.end = asyncio.Event()
-        self.place = house.enter(client)
-        self.task = asyncio.create_task(self._stay(order))
-
-    async def _stay(self, order: list[str]) -> None:
-        with self.place as place:
-            await place.turn()
-            order.append(self.client)
-            await self.end.wait()
-
-
-def running(test: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(test, 30))
+from tests.unit.guests import Guest, running, settled
 
 
 async def served_one_by_one(house: Admission, clients: str) -> str:
@@ -162,15 +134,20 @@ def test_a_turn_that_comes_as_its_request_is_cancelled_goes_to_the_next() -> Non
     running(test())
 
 
-@given(st.lists(st.tuples(st.sampled_from(["enter", "end", "cancel"]), st.sampled_from("abc")), max_size=60))
+STEPS = st.sampled_from(["enter", "enter slowly", "read", "end", "cancel"])
+
+
+@given(st.lists(st.tuples(STEPS, st.sampled_from("abc")), max_size=60))
 def test_whatever_happens_the_bounds_hold_and_nothing_is_left(steps: list[tuple[str, str]]) -> None:
     async def test() -> None:
         house, guests = Admission(2, 3), list[Guest]()
         for step, client in steps:
             mine = [guest for guest in guests if guest.client == client and not guest.task.done()]
-            if step == "enter":
+            if step.startswith("enter"):
                 with suppress(Overloaded):
-                    guests.append(Guest(house, client, []))
+                    guests.append(Guest(house, client, [], slow=step == "enter slowly"))
+            elif mine and step == "read":
+                mine[-1].read.set()
             elif mine and step == "end":
                 mine[0].end.set()
             elif mine:
@@ -178,12 +155,14 @@ def test_whatever_happens_the_bounds_hold_and_nothing_is_left(steps: list[tuple[
             await asyncio.sleep(0)
             assert house.running <= 2
             assert house.inside <= 5
+            assert sum(map(len, house._idle.values())) == house.inside - house.running
             assert house.num_waiting == 0 or house.running == 2, "nobody waits while there is room to work"
         for guest in guests:
+            guest.read.set()
             guest.end.set()
         await asyncio.gather(*(guest.task for guest in guests), return_exceptions=True)
         assert (house.inside, house.running, house.num_waiting) == (0, 0, 0)
-        assert house._waiting == {}
+        assert house._waiting == house._idle == {}
 
     running(test())
 

@@ -52,6 +52,17 @@ def test_keys_are_read_from_the_environment_too(keys_file: Path, monkeypatch: py
     assert [keys.holder(f"Bearer {key}") for key in ("sk-1", "sk-4", "sk-5")] == ["alice", "carol", "key-2"]
 
 
+def test_a_comma_in_a_comment_makes_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THE_KEYS", "alice:sk-1, sk#2 # shared with bob, carol\n# dave, erin\nsk-3,#frank, grace")
+    keys = load_keys(HttpConfig(keys_env="THE_KEYS"))
+    assert keys is not None
+    assert keys.holder("Bearer sk-1") == "alice"
+    assert {keys.holder(f"Bearer {key}") for key in ("sk#2", "sk-3")}.isdisjoint({"alice"})
+    for other in ("bob", "carol", "dave", "erin", "frank", "grace", "#frank"):
+        with pytest.raises(Unauthorized):
+            keys.holder(f"Bearer {other}")
+
+
 def test_no_source_means_no_keys() -> None:
     assert load_keys(HttpConfig()) is None
 

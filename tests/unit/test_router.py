@@ -1,21 +1,23 @@
 """Which replica a call goes to, and how a call is taken up again on another one."""
 
 import asyncio
+import itertools
 import pickle
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from serve_app.pools import serve_llm
 from serve_app.pools.affinity import Tally, Ticket, hedged_session, preferred, ranked
-from serve_app.pools.continuation import Continuation
+from serve_app.pools.continuation import Continuation, singly
+from serve_app.pools.gathering import Gathering
 from serve_app.pools.serve_llm import ServeLLM
 from serve_app.pools.vllm_server import CallDropped, EngineStopped
-from sprint.errors import ContextOverflow, LLMError, LLMUnavailable
+from sprint.errors import ContextOverflow, InputError, LLMError, LLMUnavailable, SprintError
 from sprint.llm import Chunk, FinishReason, Sampling
 
 REPLICAS = ["a", "b", "c", "d"]
@@ -46,18 +48,26 @@ def test_a_replica_that_goes_moves_only_its_own_sessions(session: str, gone: str
 
 @given(NAMES, st.integers(1, 12), st.integers(1, 32))
 def test_a_hedge_prefers_another_replica_than_its_session(session: str, round: int, number: int) -> None:
-    hedge = f"{session}-{round}.{number}"
+    hedge = f"{session}~{round}.{number}"
     assert hedged_session(hedge) == session
     assert ranked(hedge, REPLICAS)[0] == ranked(session, REPLICAS)[1]
     assert ranked(hedge, ["only"]) == ["only"]
 
 
+@given(st.from_regex(r"[A-Za-z0-9._-]{1,60}(-\d+)?(\.\d+)?", fullmatch=True))
+def test_no_request_id_reads_as_a_hedge(request_id: str) -> None:
+    assert hedged_session(request_id) is None
+    tally = Tally()
+    Ticket(request_id, "", tally).routed(ranked(request_id, REPLICAS)[0], REPLICAS)
+    assert (tally.affinity_hits, tally.hedges) == (1, 0)
+
+
 def test_a_hedge_never_goes_where_the_call_is_that_it_backs_up() -> None:
     order = ranked("s", REPLICAS)
     busy_elsewhere = {name: 0 if name == order[1] else 50 for name in REPLICAS}  # so the first call went to its second
-    hedge = Ticket("s-1.1", elsewhere=order[1])
+    hedge = Ticket("s~1.1", elsewhere=order[1])
     assert order[1] not in preferred(hedge, busy_elsewhere, 4, 100)
-    assert preferred(Ticket("s-1.1", elsewhere="a"), {"a": 0}, 4, 100) == ["a"]
+    assert preferred(Ticket("s~1.1", elsewhere="a"), {"a": 0}, 4, 100) == ["a"]
 
 
 @given(NAMES, st.dictionaries(st.sampled_from(REPLICAS), st.integers(0, 40), min_size=1), st.integers(0, 20))
@@ -94,7 +104,7 @@ def test_a_replica_that_failed_a_call_does_not_get_it_again() -> None:
 def test_where_calls_went_is_counted() -> None:
     tally = Tally()
     first, second, *_ = ranked("s", REPLICAS)
-    for session, replica in (("s", first), ("s", first), ("s", second), ("s-1.1", second)):
+    for session, replica in (("s", first), ("s", first), ("s", second), ("s~1.1", second)):
         Ticket(session, "", tally).routed(replica, REPLICAS)
     assert (tally.calls, tally.affinity_hits, tally.spill_overs, tally.hedges) == (4, 2, 1, 1)
 
@@ -108,64 +118,125 @@ def test_of_a_ticket_only_session_and_caller_travel() -> None:
 
 # --- a call over several attempts ------------------------------------------------------------------------------------
 
-TEXT = "one two</Plan_1> three</Plan_1> four"
-STOP = ("</Plan_1>",)
+TOKENS = ("a", "b", "ab", "ba<", "<", "</", "/a", ">", "x>a", "")  # by id
+END = len(TOKENS)  # the id that ends a sequence
 
 
-def engine(prompt_ids: Sequence[int], sampling: Sampling) -> list[Chunk]:
-    """One id per character of TEXT, as an engine would sample it that looks for stop strings in new text only."""
-    start = len(prompt_ids) - 1
+def decode(ids: Sequence[int]) -> str:
+    return "".join(TOKENS[token_id] for token_id in ids if token_id != END)
+
+
+def joined(chunks: Sequence[Chunk]) -> Chunk:
+    """Chunks as one message."""
+    ids = tuple(token_id for chunk in chunks for token_id in chunk.token_ids)
+    return Chunk(ids, "".join(chunk.text for chunk in chunks), chunks[-1].finish_reason, chunks[0].cached_tokens)
+
+
+def sampled(script: Sequence[int], sampling: Sampling, cached_tokens: int) -> list[Chunk]:
+    """One chunk a token, as vLLM makes them: it searches its own text, new text first, and cuts text but never ids."""
     chunks, text = [], ""
-    for character in TEXT[start : start + sampling.max_tokens]:
-        text += character
-        reason = FinishReason.STOP if text.endswith(sampling.stop or ("\0",)) else None
-        chunks.append(Chunk((ord(character),), character, reason, start))
+    for number, token_id in enumerate(script, 1):
+        new = decode([token_id])
+        found = [(text + new).find(stop, max(0, len(text) - len(stop) + 1)) + len(stop) for stop in sampling.stop]
+        ends = [end for end, stop in zip(found, sampling.stop, strict=True) if end >= len(stop) and new]
+        reason = FinishReason.EOS if token_id == END else FinishReason.LENGTH if number == sampling.max_tokens else None
+        if ends:
+            new, reason = new[: min(ends) - len(text)], FinishReason.STOP
+        chunks.append(Chunk((token_id,), new, reason, cached_tokens))
+        text += new
         if reason:
-            return chunks
-    last = chunks[-1]
-    end = FinishReason.LENGTH if len(chunks) == sampling.max_tokens else FinishReason.EOS
-    return [*chunks[:-1], Chunk(last.token_ids, last.text, end, start)]
+            break
+    return chunks
 
 
-def over_cuts(sampling: Sampling, cuts: Sequence[int]) -> list[Chunk]:
-    call, taken = Continuation((0,), sampling), []
-    for cut in [*cuts, *[None] * len(TEXT)]:
+def replica(script: Sequence[int], sampling: Sampling, singly_chars: int, sizes: Sequence[int]) -> list[Chunk]:
+    """What a replica sends of it: some tokens come joined; what is wanted singly is taken apart, the rest gathered."""
+    chunks, messages = sampled(script, sampling, len(script)), list[Chunk]()
+    gathering = Gathering(1, True, singly_chars)
+    for size in itertools.chain(sizes, itertools.repeat(1)):
+        if not chunks:
+            return messages
+        for chunk in singly(joined(chunks[:size]), decode, gathering.singly_chars):
+            gathering.add(chunk)
+            if gathering.due:
+                messages.append(gathering.take())
+        chunks = chunks[size:]
+    raise AssertionError
+
+
+def over_cuts(
+    script: Sequence[int], sampling: Sampling, cuts: Sequence[int | None], sizes: Sequence[int]
+) -> tuple[str, tuple[int, ...], FinishReason | None, int | None]:
+    """Text, ids, reason and cached tokens of a call whose attempts are cut after so many messages."""
+    call, taken = Continuation((0,), sampling), [Chunk((), "")]
+    for cut in [*cuts, None]:
+        if call.tokens_left < 1 and not call.finished:
+            taken.append(call.end())
         if call.finished:
             break
-        if call.tokens_left < 1:
-            taken.append(call.end())
-            break
-        taken += [call.take(chunk) for chunk in engine(call.prompt_ids, call.attempt())[:cut]]
-    return taken
+        asked = call.attempt()
+        assert asked.stop == sampling.stop
+        for chunk in replica(script[len(call.prompt_ids) - 1 :], asked, call.singly_chars, sizes)[:cut]:
+            assert not taken[-1].finish_reason
+            taken.append(call.take(chunk))
+            if call.finished:
+                break
+    whole = joined(taken)
+    return whole.text, whole.token_ids, whole.finish_reason, taken[-1].cached_tokens
 
 
-@given(st.lists(st.integers(0, 12), max_size=6), st.integers(1, 60), st.sampled_from([STOP, (), (*STOP, "</Plan_2>")]))
+STOPS = st.lists(st.text("ab</>x", min_size=1, max_size=6), max_size=3).map(tuple)
+SCRIPTS = st.lists(st.integers(0, len(TOKENS) - 1), min_size=1, max_size=24).map(lambda ids: [*ids, END])
+
+
+@given(SCRIPTS, STOPS, st.lists(st.integers(0, 6), max_size=6), st.lists(st.integers(1, 4)), st.integers(1, 30))
+@example([0, 5, 1], ("abc",), [1], [], 9)
+@example([*[0] * 9, 1, END], ("ab",), [3, 2, 1], [4, 4, 4], 30)
+@example([0, 4, 6, 7, 1, END], ("</a>",), [2], [2, 3, 3], 30)
 def test_wherever_a_call_is_cut_the_whole_is_what_an_undisturbed_call_would_be(
-    cuts: list[int], max_tokens: int, stop: tuple[str, ...]
+    script: list[int], stop: tuple[str, ...], cuts: list[int], sizes: list[int], max_tokens: int
 ) -> None:
     sampling = Sampling(max_tokens, 0.0, stop=stop)
-    calm, cut = over_cuts(sampling, []), over_cuts(sampling, cuts)
-    for field in ("token_ids", "text"):
-        assert [part for chunk in cut for part in getattr(chunk, field)] == [
-            part for chunk in calm for part in getattr(chunk, field)
-        ]
-    assert cut[-1].finish_reason is calm[-1].finish_reason
-    assert all(chunk.finish_reason is None for chunk in cut[:-1])
-    assert {chunk.cached_tokens for chunk in cut} == {0}
+    calm, cut = over_cuts(script, sampling, [], []), over_cuts(script, sampling, cuts, sizes)
+    assert cut[:3] == calm[:3]
+    if cuts and cuts[0]:
+        assert cut[3] == calm[3]
 
 
-def test_the_rest_of_a_stop_string_alone_is_no_stop() -> None:
-    call = Continuation((0,), Sampling(50, stop=("</a>",)))
-    call.attempt()
-    call.take(Chunk((1,), "x</"))
-    assert call.attempt().stop == ("</a>", "a>")
-    assert call.take(Chunk((2,), "b a>", FinishReason.STOP)).finish_reason is None
-    assert not call.finished
-    assert call.attempt().stop == ("</a>",)
-    assert call.take(Chunk((3,), " </a>", FinishReason.STOP)).finish_reason is FinishReason.STOP
+def test_only_where_a_stop_string_may_have_begun_are_single_tokens_asked_for() -> None:
+    wanted = []
+    for text in ("plan", "plan </Pl", "plan </Pl</"):
+        call = Continuation((0,), Sampling(50, stop=("</Plan>", "</>")))
+        call.attempt()
+        call.take(Chunk((1,), text))
+        call.attempt()
+        wanted.append(call.singly_chars)
+    assert wanted == [0, len("an>"), len("Plan>")]
+    call.take(Chunk((2,), "Q"))
+    assert call.singly_chars <= 0  # it was none
+
+
+@given(st.lists(st.integers(0, len(TOKENS) - 1), min_size=1, max_size=9), st.integers(-3, 20), st.integers(0, 3))
+def test_a_chunk_that_is_taken_apart_says_the_same(ids: list[int], chars: int, cut: int) -> None:
+    text = decode(ids)
+    chunk = Chunk(tuple(ids), text[: len(text) - cut], FinishReason.STOP, 7)
+    pieces = singly(chunk, decode, chars)
+    assert joined(pieces) == chunk
+    assert [piece.finish_reason for piece in pieces] == [*[None] * (len(pieces) - 1), FinishReason.STOP]
+    assert all(len(piece.token_ids) == 1 for piece in pieces[:-1])
+    assert len(pieces[-1].token_ids) == 1 or len(joined(pieces[:-1]).text if pieces[:-1] else "") >= chars
 
 
 # --- replicas that fail ----------------------------------------------------------------------------------------------
+
+TEXT = "one two</Plan_1> three"
+
+
+def engine(prompt_ids: Sequence[int], sampling: Sampling) -> list[Chunk]:
+    """TEXT, one character an id, after a prompt of one id."""
+    start = len(prompt_ids) - 1
+    ends = [None] * (len(TEXT) - 1) + [FinishReason.EOS]
+    return [Chunk((ord(c),), c, end) for c, end in zip(TEXT[start:], ends[start:], strict=True)]
 
 
 class FakeResponse:
@@ -196,19 +267,23 @@ class FakeResponse:
 
 
 class FakeHandle:
-    """A deployment whose replicas do what `script` says, one attempt after the other."""
+    """A deployment whose replicas do what `script` says, one attempt after the other. `reached`: so many get there."""
 
-    def __init__(self, script: Callable[[int, Sequence[int], Sampling], Sequence[Any]], *, routes: bool = True) -> None:
-        self._script, self._routes = script, routes
+    def __init__(self, script: Callable[[int, Sequence[int], Sampling], Sequence[Any]], *, reached: int = 100) -> None:
+        self._script, self._reached = script, reached
+        self.singly: list[int] = []
         self.asked: list[tuple[tuple[int, ...], Sampling, Ticket]] = []
         self.responses: list[FakeResponse] = []
 
     def options(self, **_: Any) -> "FakeHandle":
         return self
 
-    def remote(self, prompt_ids: tuple[int, ...], sampling: Sampling, _: Any, ticket: Ticket) -> FakeResponse:
+    def remote(
+        self, prompt_ids: tuple[int, ...], sampling: Sampling, _: Any, ticket: Ticket, singly_chars: int
+    ) -> FakeResponse:
         self.asked.append((prompt_ids, sampling, ticket))
-        if self._routes:
+        self.singly.append(singly_chars)
+        if len(self.asked) <= self._reached:
             ticket.routed(f"replica-{len(self.asked)}", [f"replica-{len(self.asked)}"])
         self.responses.append(FakeResponse(self._script(len(self.asked), prompt_ids, sampling)))
         return self.responses[-1]
@@ -280,8 +355,8 @@ def test_a_call_that_fails_everywhere_is_given_up() -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("kind", [ContextOverflow, LLMError, LLMUnavailable])
-def test_what_an_engine_refuses_is_not_asked_for_again(kind: type[LLMError]) -> None:
+@pytest.mark.parametrize("kind", [ContextOverflow, LLMError, LLMUnavailable, InputError])
+def test_what_an_engine_refuses_is_not_asked_for_again(kind: type[SprintError]) -> None:
     async def run() -> None:
         handle = FakeHandle(lambda *_: [as_raised_on_a_replica(kind("no"))])
         with pytest.raises(kind, match="no"):
@@ -293,10 +368,39 @@ def test_what_an_engine_refuses_is_not_asked_for_again(kind: type[LLMError]) -> 
 
 def test_a_call_that_no_replica_can_take_is_given_up_after_a_while() -> None:
     async def run() -> None:
-        handle = FakeHandle(lambda *_: ["hangs"], routes=False)
+        handle = FakeHandle(lambda *_: ["hangs"], reached=0)
         with pytest.raises(LLMUnavailable, match="no model replica"):
             await ask(handle, patience_s=0.02)
         assert handle.responses[0].cancelled
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("error", [died(), as_raised_on_a_replica(CallDropped("dropped"))])
+def test_a_call_that_is_taken_up_again_waits_no_longer_for_a_replica_than_its_first_attempt(error: Exception) -> None:
+    def script(attempt: int, prompt_ids: Sequence[int], sampling: Sampling) -> list[Any]:
+        return [*engine(prompt_ids, sampling)[:5], error] if attempt < 3 else ["hangs"]
+
+    async def run() -> None:
+        handle = FakeHandle(script, reached=2)
+        with pytest.raises(LLMUnavailable, match="no model replica"):
+            await asyncio.wait_for(ask(handle, patience_s=0.02), 10)
+        assert [response.cancelled for response in handle.responses] == [True] * 3
+
+    asyncio.run(run())
+
+
+def test_a_stop_string_that_began_before_the_cut_ends_the_call_on_the_engine_too() -> None:
+    scripts = [[Chunk((1, 2), "x </"), died()], [Chunk((3,), "a"), Chunk((4,), "> and"), "hangs"]]
+
+    async def run() -> None:
+        handle = FakeHandle(lambda attempt, *_: scripts[attempt - 1])
+        llm = ServeLLM(handle)
+        chunks = [chunk async for chunk in llm.stream((0,), Sampling(100, 0.0, stop=("</a>",)), session="s")]
+        assert ("".join(chunk.text for chunk in chunks), chunks[-1].finish_reason) == ("x </a>", FinishReason.STOP)
+        assert handle.singly == [0, 2]
+        assert handle.responses[-1].cancelled
+        assert llm.tally.cancelled == 0
 
     asyncio.run(run())
 
@@ -322,7 +426,7 @@ def test_a_hedge_is_told_where_the_call_is_that_it_backs_up() -> None:
     async def run() -> None:
         handle = FakeHandle(lambda *_: [Chunk((1,), "x"), "hangs"])
         llm = ServeLLM(handle)
-        first, hedge = (llm.stream((0,), Sampling(9), session=session) for session in ("s", "s-2.1"))
+        first, hedge = (llm.stream((0,), Sampling(9), session=session) for session in ("s", "s~2.1"))
         await anext(first)
         await anext(hedge)
         assert [ticket.elsewhere for _, _, ticket in handle.asked] == [None, "replica-1"]
