@@ -18,6 +18,7 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.config import RequestRouterConfig
 
+from serve_app.api.http_config import HttpConfig
 from serve_app.api.ingress import Ingress
 from serve_app.config import SHARED, AppConfig, PoolConfig, check_pools, context_window
 from serve_app.planner import ServePlanner
@@ -49,7 +50,12 @@ def application(config: AppConfig) -> Application:
         if pool.endpoint is None
     }
     planner = _planner(config).bind(models, config, min(context_window(pool) for _, pool in pools))
-    return _ingress(config).bind(planner, config.model_name, card.method, config.http)
+    return _ingress(config).bind(planner, config.model_name, card.method, _absolute(config.http))
+
+
+def _absolute(http: HttpConfig) -> HttpConfig:
+    """A replica has a folder of its own to run in."""
+    return http.model_copy(update={"keys_file": http.keys_file.absolute()}) if http.keys_file else http
 
 
 def engine_args(pool: PoolConfig, context_tokens: int) -> dict[str, Any]:

@@ -156,7 +156,7 @@ def check_pools(config: AppConfig) -> None:
     pools = config.pools()
     for _, pool in pools:
         (check_tokenizer_folder if pool.endpoint else check_model_folder)(pool.model)
-        context_window(pool)
+        _check_window(pool)
     words = {name: _vocabulary(pool.model) for name, pool in pools}
     if None not in words.values() and len(set(words.values())) > 1:
         folders = " and ".join(str(pool.model) for _, pool in pools)
@@ -187,6 +187,23 @@ def check_model_folder(folder: Path) -> None:
     check_tokenizer_folder(folder)
     if not any(next(folder.glob(pattern), None) for pattern in WEIGHT_PATTERNS):
         raise ConfigError(f"{folder} has no weights, expected {' or '.join(WEIGHT_PATTERNS)}", field="model")
+
+
+def _check_window(pool: PoolConfig) -> None:
+    """Raises ConfigError when the window is not known, or larger than what the model was made for."""
+    window, made_for = context_window(pool), _positions(pool.model)
+    stretched = "rope_scaling" in pool.engine or "hf_overrides" in pool.engine
+    if made_for and window > made_for and not pool.endpoint and not stretched:
+        raise ConfigError(
+            f"context_tokens is {window}, the model in {pool.model} was made for at most {made_for}",
+            field="context_tokens",
+        )
+
+
+def _positions(folder: Path) -> int | None:
+    path = folder / "config.json"
+    tokens = read_json(path).get("max_position_embeddings") if path.is_file() else None
+    return tokens if isinstance(tokens, int) else None
 
 
 def context_window(config: PoolConfig) -> int:

@@ -18,7 +18,7 @@ from serve_app.encoding import Encoder
 from serve_app.observe import logs
 from serve_app.pools.house import House
 from serve_app.pools.pools import Controller, Pool, ServePool
-from serve_app.pools.readiness import Readiness, overall
+from serve_app.pools.readiness import Readiness, ReadinessState, overall
 from serve_app.pools.remote import RemotePool
 from serve_app.pools.stats import ServiceStats
 from serve_app.pools.width import Width
@@ -174,6 +174,8 @@ class ServePlanner(Planner):
 
     async def readiness(self) -> Readiness:
         """Whether all pools answer. Never waits long, even while there is no replica at all."""
+        if self._house.is_closed:
+            return Readiness(ReadinessState.STOPPING, "questions inside are finished, no new ones are taken")
         return overall(await asyncio.gather(*(pool.readiness() for pool in self._pools)))
 
     async def stats(self) -> ServiceStats:

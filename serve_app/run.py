@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import io
 import logging
-import re
+import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from serve_app.api.auth import load_keys
 from serve_app.config import ServeConfig, check_pools
+from serve_app.pools.root_cause import cause
 from sprint.card import ModelCard
 from sprint.errors import ConfigError, LLMUnavailable
 from sprint.files import write_text
@@ -25,6 +29,7 @@ from sprint.local_ray import ray_session
 
 APP_NAME = "sprint"
 POLL_S = 0.2
+LOADING_S = 10  # seconds between signs of life while a model is loaded
 CLOSE_S = 5.0  # beyond the grace period, for the planners to say that they are empty
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -65,6 +70,7 @@ def url(config: ServeConfig) -> str:
 def _check(config: ServeConfig) -> None:
     check_pools(config)
     ModelCard.load(config.pools()[0][1].model)
+    load_keys(config.http)
     _check_port(config.host, config.port)
 
 
@@ -82,13 +88,18 @@ def _check_port(host: str, port: int) -> None:
 
 @contextmanager
 def _serve_instance(config: ServeConfig) -> Iterator[None]:
-    """Ray Serve. On a cluster that already had it, only our application goes away at the end."""
+    """Ray Serve, of which nobody else has anything. Raises ConfigError when somebody has."""
     from ray import serve
 
     from serve_app.app import QUIET
 
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
-    stranger = bool(serve.status().proxies)
+    if serve.status().proxies:  # its address cannot be changed, and what runs there is not ours to replace
+        raise ConfigError(
+            "Ray Serve already runs on this Ray cluster: use `serve deploy serve_app/serve.yaml` to change what it"
+            " serves, or unset RAY_ADDRESS to serve on a Ray of its own"
+        )
+    _check_gpus(config)
     try:
         door = {"host": config.host, "port": config.port}
         serve.start(proxy_location="HeadOnly", http_options=door, logging_config=QUIET)
@@ -97,10 +108,21 @@ def _serve_instance(config: ServeConfig) -> Iterator[None]:
         if config.ready_file:
             config.ready_file.unlink(missing_ok=True)
         with redirect_stdout(io.StringIO()):  # the raylet reports that the controller ended, which is what we want
-            if stranger:
-                serve.delete(APP_NAME)
-            else:
-                serve.shutdown()
+            serve.shutdown()
+
+
+def _check_gpus(config: ServeConfig) -> None:
+    """Raises ConfigError when a replica can never start on this machine; a cluster may still grow."""
+    import ray
+
+    wanted = max(pool.num_gpus for _, pool in config.pools() if pool.endpoint is None) if _own_engines(config) else 0
+    there = int(ray.cluster_resources().get("GPU", 0))
+    if wanted > there and "RAY_ADDRESS" not in os.environ:
+        raise ConfigError(f"a replica asks for num_gpus = {wanted}, this machine has {there}", field="num_gpus")
+
+
+def _own_engines(config: ServeConfig) -> bool:
+    return any(pool.endpoint is None for _, pool in config.pools())
 
 
 def _deploy(config: ServeConfig, stop: threading.Event) -> None:
@@ -111,9 +133,13 @@ def _deploy(config: ServeConfig, stop: threading.Event) -> None:
 
     target = serve.RunTarget(application(config), name=APP_NAME, route_prefix="/")
     serve.run_many([target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
+    began_at, told = time.monotonic(), 0
     while not _is_running():
         if stop.wait(POLL_S):
             raise _Stopped
+        if (waited := int(time.monotonic() - began_at) // LOADING_S) > told:
+            told = waited
+            print(f"loading for {told * LOADING_S} s", file=sys.stderr, flush=True)
     if config.ready_file:
         write_text(config.ready_file, url(config) + "\n")
 
@@ -122,6 +148,7 @@ def _close(config: ServeConfig) -> None:
     """Answers are finished, or ended with an error that says why, before anything is taken down."""
     from ray import serve
 
+    print(f"stopping: what is being answered has {config.grace_s:g} s to end", file=sys.stderr, flush=True)
     planners = serve.get_deployment_handle("Planner", APP_NAME)
     try:
         planners.broadcast("close", config.grace_s).results(timeout_s=config.grace_s + CLOSE_S)
@@ -142,9 +169,7 @@ def _is_running() -> bool:
 def _reason(app: Any) -> str:
     """The end of the traceback of the part that failed, where there is one."""
     messages: list[str] = [app.message, *(deployment.message for deployment in app.deployments.values())]
-    lines = [line.strip() for message in messages for line in message.splitlines() if line.strip()]
-    causes = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
-    return (causes or lines or ["no reason was given"])[-1]
+    return cause("\n".join(messages))
 
 
 # --- the person at the terminal --------------------------------------------------------------------------------------
@@ -172,8 +197,18 @@ def _stop_signal() -> Iterator[threading.Event]:
 
 def _say_ready(config: ServeConfig, seconds: float) -> None:
     body = f'{{"model": "{config.model_name}", "messages": [{{"role": "user", "content": "…"}}]}}'
+    key = ' -H "authorization: Bearer $SPRINT_API_KEY"' if load_keys(config.http) else ""
     print(
-        f"ready after {seconds:.0f} s: {config.model_name} at {url(config)}/v1   try: "
-        f"curl {url(config)}/v1/chat/completions -H 'content-type: application/json' -d '{body}'",
+        f"ready after {seconds:.0f} s: {config.model_name} at {url(config)}/v1, a page to ask it at {url(config)}/\n"
+        f"try: curl -N {url(config)}/v1/chat/completions{key} -d '{body}'\n"
+        f"logs: {_logs_folder()}/*.err",
         flush=True,
     )
+
+
+def _logs_folder() -> Path:
+    """Where the processes of this Ray write their logs."""
+    from ray import _private
+
+    node = _private.worker._global_node
+    return Path(node.get_logs_dir_path()) if node else Path("/tmp/ray/session_latest/logs")

@@ -98,7 +98,8 @@ def _reported(base_url: str) -> Iterator[None]:
 def _first_model(client: httpx.Client, url: str) -> str:
     response = client.get(f"{url}/models")
     if response.status_code == 401:
-        raise InputError(f"{url} asks for a key, expected one in the environment as {KEY_VARIABLE}")
+        known = "does not know the key in" if bearer() else "asks for a key, expected one in the environment as"
+        raise InputError(f"{url} {known} {KEY_VARIABLE}")
     if response.status_code != 200:
         raise LLMUnavailable(f"{url}/models answers {response.status_code}, expected a list of models")
     models: list[str] = [entry["id"] for entry in response.json().get("data", [])]

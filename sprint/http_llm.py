@@ -144,6 +144,8 @@ def _refusal(url: str, status: int, body: str) -> LLMError:
     except (ValueError, TypeError, AttributeError):
         message = body[:200]
     text = f"{url} answered {status}: {message}"
+    if status == 400 and "unknown" in message:
+        text += " (a server that does not take vLLM's parameters needs dialect 'openai')"
     if status in (429, 503):
         return LLMUnavailable(text)
     overflow = status == 400 and any(words in message for words in ("context length", "longer than", "max_model_len"))

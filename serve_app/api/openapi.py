@@ -32,6 +32,7 @@ ERRORS = {
     "408": "the body did not arrive in time",
     "413": "the body is too long",
     "500": "the engine failed",
+    "502": "the server that stands in a pool's place failed",
     "503": "overloaded or not available; try again after `retry-after` seconds",
     "504": "the engine did not answer in time",
 }

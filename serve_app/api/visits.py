@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 REQUEST_ID = "x-request-id"
 ENDPOINTS = {"/v1/chat/completions": "chat", "/v1/completions": "completions"}  # what is counted
 QUIET = ("/health", "/ready", "/metrics")  # asked every few seconds: not worth a line in the log
+PAGE = "/static/"  # nor are the files of the page
 _KEY = "sprint.visit"
 _GOOD_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _log = logging.getLogger(__name__)
@@ -150,7 +151,7 @@ class Attended:
         if visit.endpoint:
             self._count(visit)
             self._trace(visit, scope, ended_ns)
-        if scope["path"] in QUIET:
+        if scope["path"] in QUIET or scope["path"].startswith(PAGE):
             return
         seconds = (ended_ns - visit.began_ns) / 1e9
         line = logs.Access(scope["method"], scope["path"], visit.status, visit.client, seconds, visit.outcome)

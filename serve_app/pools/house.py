@@ -23,6 +23,11 @@ class House:
         self._inside: set[asyncio.Timeout] = set()
         self._closed = False
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether nobody is let in any more."""
+        return self._closed
+
     def __len__(self) -> int:
         return len(self._inside)
 

@@ -6,6 +6,7 @@ HTTP: what is seen, `watching` sees; what is answered, the ingress answers.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,10 +20,14 @@ class ReadinessState(StrEnum):
     READY = "ready"
     DEGRADED = "degraded"  # it answers, but some replicas do not
     STARTING = "starting"  # nothing has failed, and nothing answers yet
+    STOPPING = "stopping"  # it was asked to stop: questions inside are finished, new ones refused
     FAILED = "failed"  # nothing answers, and it is known why
 
 
 _ORDER = tuple(ReadinessState)
+_LOADING = "no replica answers yet, the model is being loaded"
+_SLOW = re.compile(r"taken more than \d+s to (initialize|be scheduled)")
+_NEEDS = re.compile(r"Resources required for each replica: (\{[^}]*\})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,12 @@ def judged(name: str, answering: int, wanted: int, trouble: str = "", *, given_u
     trouble    what the controller says about those that could not start or are ill; empty: nothing
     given_up   whether the controller has stopped trying
     """
+    if slow := _SLOW.search(trouble):  # Ray Serve's words after half a minute: nothing has failed
+        needs = _NEEDS.search(trouble)
+        waits = f"no node has room for a replica, which needs {needs[1]}" if needs and slow[1] != "initialize" else ""
+        trouble = ""
+        if not answering:
+            return PoolReadiness(name, ReadinessState.STARTING, waits or _LOADING, 0, wanted)
     why = cause(trouble) if trouble else ""
     if answering:
         state = ReadinessState.READY if answering >= wanted and not why else ReadinessState.DEGRADED
@@ -73,4 +84,4 @@ def judged(name: str, answering: int, wanted: int, trouble: str = "", *, given_u
     if why or given_up:
         end = "" if given_up else " (it is being tried again)"
         return PoolReadiness(name, ReadinessState.FAILED, (why or "it could not be started") + end, 0, wanted)
-    return PoolReadiness(name, ReadinessState.STARTING, "no replica answers yet, the model is being loaded", 0, wanted)
+    return PoolReadiness(name, ReadinessState.STARTING, _LOADING, 0, wanted)

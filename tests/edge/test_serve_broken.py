@@ -21,7 +21,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     "an engine argument that is none": ({"engine": {"max_model_length": 5}}, "max_model_length"),
-    "a context that the model has not": ({"context_tokens": 100_000}, "max_model_len (100000) is greater"),
+    "a context that the model has not": ({"engine": {"max_model_len": 100_000}}, "max_model_len (100000) is greater"),
     "too little memory": ({"engine": {"kv_cache_memory_bytes": 1 << 20}}, "the KV cache does not fit its memory"),
     "broken weights": ({}, "the weights cannot be read"),
 }

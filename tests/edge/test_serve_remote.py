@@ -87,6 +87,20 @@ def test_a_call_that_the_server_drops_goes_on_from_what_was_sampled(
     assert all(request["max_tokens"] + len(request["prompt"]) == len(TEXT) + 1 for request in asked)
 
 
+def test_a_stop_string_that_began_before_the_connection_was_dropped_ends_the_call(asked: list[dict[str, Any]]) -> None:
+    async def run(llm: RemoteLLM) -> list[Chunk]:
+        return [chunk async for chunk in llm.stream([0], Sampling(len(TEXT), 0.0, stop=("lve b",)))]
+
+    with LocalServer(Fake, asked=asked, keys=[], drops=1) as server:  # which looks for no stop strings at all
+        chunks = asyncio.run(
+            run(RemoteLLM(EndpointConfig(base_url=f"http://{server.address}", model="m"), ByteTokenizer(), pause_s=0.0))
+        )
+    assert "".join(chunk.text for chunk in chunks) == "twelve b"
+    assert bytes(token_id for chunk in chunks for token_id in chunk.token_ids) == b"twelve b"
+    assert [chunk.finish_reason for chunk in chunks if chunk.finish_reason] == [FinishReason.STOP]
+    assert [request["stop"] for request in asked] == [["lve b"]] * 2
+
+
 def test_whether_the_server_is_there_is_told_and_its_key_comes_from_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -248,3 +248,42 @@ def test_the_yaml_that_is_shipped_can_be_deployed() -> None:
     shown = set(re.findall(r"^ {6}# (\w+):", text, re.M))
     assert shown <= set(AppConfig.model_fields)
     assert set(PoolConfig.model_fields) - {"model", "endpoint"} <= shown
+
+
+SLOW = (
+    "Deployment 'VLLMServer' in application 'sprint' has 1 replicas that have taken more than 30s to {what}. "
+    "{more}Use `ray status` for more details."
+)
+
+
+@pytest.mark.parametrize(
+    ("what", "more", "reason"),
+    [
+        ("initialize", "This may be caused by a slow __init__ or reconfigure method. ", "the model is being loaded"),
+        (
+            "be scheduled",
+            'Resources required for each replica: {"CPU": 0.5, "GPU": 1}, total resources available: {"CPU": 7.0}. ',
+            'no node has room for a replica, which needs {"CPU": 0.5, "GPU": 1}',
+        ),
+    ],
+)
+def test_a_slow_start_is_a_start_and_no_failure(what: str, more: str, reason: str) -> None:
+    message = SLOW.replace("{what}", what).replace("{more}", more)
+    seen = judged("model", 0, 1, message)
+    assert seen.state is ReadinessState.STARTING
+    assert reason in seen.reason
+    assert judged("model", 1, 1, message).state is ReadinessState.READY
+
+
+def test_a_window_larger_than_the_models_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    folder = tiny_folder(tmp_path)
+    check_pools(AppConfig(model=folder, context_tokens=64))
+    with pytest.raises(ConfigError, match=r"context_tokens is 65, the model in .* was made for at most 64"):
+        check_pools(AppConfig(model=folder, context_tokens=65))
+
+
+def tiny_folder(tmp_path: Path) -> Path:
+    (tmp_path / "config.json").write_text('{"max_position_embeddings": 64}')
+    (tmp_path / "tokenizer.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_text("")
+    return tmp_path
