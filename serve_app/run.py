@@ -115,14 +115,10 @@ def _check_gpus(config: ServeConfig) -> None:
     """Raises ConfigError when a replica can never start on this machine; a cluster may still grow."""
     import ray
 
-    wanted = max(pool.num_gpus for _, pool in config.pools() if pool.endpoint is None) if _own_engines(config) else 0
+    wanted = max((pool.num_gpus for _, pool in config.pools() if pool.endpoint is None), default=0)
     there = int(ray.cluster_resources().get("GPU", 0))
     if wanted > there and "RAY_ADDRESS" not in os.environ:
         raise ConfigError(f"a replica asks for num_gpus = {wanted}, this machine has {there}", field="num_gpus")
-
-
-def _own_engines(config: ServeConfig) -> bool:
-    return any(pool.endpoint is None for _, pool in config.pools())
 
 
 def _deploy(config: ServeConfig, stop: threading.Event) -> None:
