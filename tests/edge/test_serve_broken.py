@@ -27,7 +27,10 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", BROKEN)
+SLOW = ("too little memory", "broken weights")  # each case starts a Ray: two of four are enough for every day
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in BROKEN])
 def test_an_engine_that_cannot_start_is_a_reason_in_ready(folder: Path, tmp_path: Path, name: str) -> None:
     options, part = BROKEN[name]
     if name == "broken weights":
