@@ -12,7 +12,7 @@ import random
 import re
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from hashlib import blake2b
 
 from serve_app.pools.stats import RouteCounts
@@ -68,9 +68,7 @@ class Tally:
 
     def counts(self) -> RouteCounts:
         """As a record that can travel."""
-        return RouteCounts(
-            self.calls, self.affinity_hits, self.spill_overs, self.hedges, self.retries, self.lost, self.cancelled
-        )
+        return RouteCounts(*(getattr(self, each.name) for each in fields(RouteCounts)))
 
 
 class Ticket:

@@ -24,7 +24,7 @@ from sprint.errors import ConfigError, LLMUnavailable
 from sprint.steps import free_port
 from sprint.tokenizer import HFTokenizer
 from sprint.usage import Usage
-from tests.edge.tiny_model import CONTEXT_TOKENS, ENDING, ENDLESS, save_tiny_model
+from tests.edge.tiny_model import CONTEXT_TOKENS, ENDING, ENDLESS
 from tests.llm_contract import LAWS, Subject
 
 ROOT = Path(__file__).parents[2]
@@ -47,13 +47,6 @@ class Server:
 
 
 # --- the server ------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("models") / "tiny"
-    save_tiny_model(path)
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -9,15 +9,6 @@ import httpx
 import pytest
 
 from tests.edge.serving import Served, deployed, until
-from tests.edge.tiny_model import save_tiny_model
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("models") / "tiny"
-    save_tiny_model(path)
-    return path
-
 
 BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     "an engine argument that is none": ({"engine": {"max_model_length": 5}}, "max_model_length"),

@@ -18,17 +18,10 @@ from sprint.errors import InputError
 from sprint.llm import Chunk, FinishReason, Sampling
 from sprint.tokenizer import HFTokenizer
 from tests.edge.serving import Served, served, until
-from tests.edge.tiny_model import ENDLESS, save_tiny_model
+from tests.edge.tiny_model import ENDLESS
 
 GREEDY = Sampling(max_tokens=1500, temperature=0.0)
 LONG = {"mode": "sequential", "max_tokens": 12_000, "temperature": 0.0}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("models") / "tiny"
-    save_tiny_model(path)
-    return path
 
 
 @pytest.fixture(scope="module")

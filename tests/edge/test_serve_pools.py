@@ -16,17 +16,10 @@ from serve_app.pools.stats import RouteCounts
 from sprint.llm import Sampling
 from sprint.tokenizer import HFTokenizer
 from tests.edge.serving import PATIENCE_S, Served, served, until
-from tests.edge.tiny_model import ENDLESS, save_tiny_model
+from tests.edge.tiny_model import ENDLESS
 
 LONG = Sampling(max_tokens=12_000, temperature=0.0)
 ROUNDS: dict[str, Any] = {"mode": "parallel", "max_rounds": 4, "max_plan_tokens": 40, "temperature": 0.0}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("models") / "tiny"
-    save_tiny_model(path)
-    return path
 
 
 @pytest.fixture(scope="module")
