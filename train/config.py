@@ -11,6 +11,15 @@ from pydantic import AfterValidator, Field
 from sprint.card import Instruction
 from sprint.config import StrictModel
 from sprint.errors import ConfigError
+from train.options import (
+    Attention,
+    CheckConfig,
+    CrossEntropy,
+    LoraConfig,
+    OffloadConfig,
+    TrackingConfig,
+    ValidationConfig,
+)
 
 SCRATCH = "scratch"
 
@@ -54,7 +63,11 @@ class TrainConfig(StrictModel):
     out                     folder of runs, shared by all machines
     export                  where the trained model goes; not given: `out`/`name`/model
     resume                  go on with a run of this name; without it a used name is an error
+    dry_run                 check everything and say what the run would take, without running it
     layout                  exact: each supervised token sees just what it will see at inference; flat: one text (paper)
+    supervise               sampled: what the model samples at inference; all: the runtime's tags too (layout flat)
+    attention               how attention over packed rows is computed
+    cross_entropy           how the loss is computed from the last hidden states
     instruction             the text before the question; not given: none for scratch, otherwise by method
     task                    a word about the task, for the model's card
     seed                    of the order of the data, and of the weights of `scratch`
@@ -78,13 +91,19 @@ class TrainConfig(StrictModel):
     precision               fp32; autocast: bf16 products over fp32 weights; bf16: weights too, with fp32 masters
     zero_stage              what DeepSpeed splits over workers: 0 nothing, 1 optimizer, 2 and gradients, 3 and weights
     gradient_checkpointing  compute activations twice instead of keeping them
+    offload                 what ZeRO keeps in CPU memory or on disk
+    lora                    low-rank adapters instead of full fine-tuning
     workers                 processes, one per device
     threads                 CPU threads per worker
     use_gpu                 one GPU per worker
     resources               Ray resources per worker; not given: `threads` CPUs, and one GPU with `use_gpu`
     checkpoint_every        optimizer steps between checkpoints; not given: once per epoch
     keep_checkpoints        latest checkpoints to keep
+    validation              evaluation loss on held-out examples, early stopping
+    check                   sample held-out problems with the engine while training
+    smoke                   generate a few tokens from the exported model, to see that it loads and writes
     log_every               optimizer steps between progress lines
+    tracking                where metrics go beside metrics.jsonl
     max_failures            worker failures survived by going on from the last checkpoint; -1: any number
     """
 
@@ -94,8 +113,12 @@ class TrainConfig(StrictModel):
     out: Path = Path("runs")
     export: Path | None = None
     resume: bool = False
+    dry_run: bool = False
 
     layout: Literal["exact", "flat"] = "exact"
+    supervise: Literal["sampled", "all"] = "sampled"
+    attention: Attention = Attention.AUTO
+    cross_entropy: CrossEntropy = CrossEntropy.AUTO
     instruction: Instruction | None = None
     task: str = ""
     seed: int = 0
@@ -123,6 +146,8 @@ class TrainConfig(StrictModel):
     precision: Precision = Precision.AUTOCAST
     zero_stage: int = Field(1, ge=0, le=3)
     gradient_checkpointing: bool = False
+    offload: OffloadConfig = OffloadConfig()
+    lora: LoraConfig = LoraConfig()
     workers: int = Field(2, ge=1)
     threads: int = Field(1, ge=1)
     use_gpu: bool = False
@@ -130,7 +155,11 @@ class TrainConfig(StrictModel):
 
     checkpoint_every: int | None = Field(None, ge=1)
     keep_checkpoints: int = Field(2, ge=1)
+    validation: ValidationConfig = ValidationConfig()
+    check: CheckConfig = CheckConfig()
+    smoke: bool = True
     log_every: int = Field(20, ge=1)
+    tracking: TrackingConfig = TrackingConfig()
     max_failures: int = Field(0, ge=-1)
 
     @property

@@ -21,8 +21,9 @@ from sprint.tokenizer import HFTokenizer
 from train.config import SCRATCH, TrainConfig, TrainSummary
 from train.data import Curated, Order, RowsInfo, encode, read_curated, write_rows
 from train.export import check_target, finish, put_folder
-from train.loop import ROWS, WEIGHTS, Job, environment, worker
+from train.loop import ROWS, WEIGHTS, Job, worker
 from train.models import check_start, prepare
+from train.process import environment
 from train.progress import METRICS, followed
 
 Say = Callable[[str], None]
