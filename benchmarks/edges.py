@@ -69,7 +69,7 @@ def training(start: Path) -> Iterator[Line]:
         rows = [row_of(training_example(c.id, c.question, t, prompter)) for c, t in zip(curated, texts, strict=True)]
         length = max(map(len, rows))
         padded = [pad(row, length, 0) for row in rows]
-        names = ("ids", "labels", "positions", "documents", "streams", "visible")
+        names = ("ids", "labels", "positions", "documents", "streams", "visible", "kinds")
         batch = {name: torch.tensor([getattr(row, name) for row in padded]) for name in names}
         plain = method is Method.RFT
 

@@ -79,6 +79,10 @@ def _train_config() -> type[BaseModel]:
 
 
 def _train(config: Any) -> object:
+    if config.dry_run:
+        from train.dryrun import dry_run
+
+        return dry_run(config)
     from train.run import train
 
     return train(config)
@@ -131,9 +135,25 @@ def _evaluate_config() -> type[BaseModel]:
 
 
 def _evaluate(config: Any) -> object:
+    if config.batch:
+        from pipelines.evaluation.run import evaluate_batch
+
+        return evaluate_batch(config)
     from sprint.evals.run import evaluate
 
     return evaluate(config)
+
+
+def _import_config() -> type[BaseModel]:
+    from sprint.imports.config import ImportConfig
+
+    return ImportConfig
+
+
+def _import(config: Any) -> object:
+    from sprint.imports.run import import_run
+
+    return import_run(config)
 
 
 def _report_config() -> type[BaseModel]:
@@ -226,9 +246,18 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "evaluate": Command(
         "Pose held-out problems and grade the answers."
-        "\n\nExample: sprint evaluate --task chains --n 300 --out sprint.jsonl",
+        "\n\nExample: sprint evaluate --task chains --n 300 --out sprint.jsonl"
+        "\n\nWithout a server: sprint evaluate --batch --engine model=FOLDER --task chains --out sprint.jsonl",
         _evaluate_config,
         _evaluate,
+    ),
+    "import": Command(
+        "Make a run out of outputs written elsewhere, to be compared like any other."
+        "\n\nFormats: sprint (plans and executions), sequential, parallel (Path), multiverse, threadweaver."
+        "\n\nExample: sprint import sprint outputs.jsonl --tokenizer qwen.tiktoken --out theirs.jsonl",
+        _import_config,
+        _import,
+        {"format": "FORMAT", "file": "FILE"},
     ),
     "report": Command(
         "Compare evaluations on one page.\n\nExample: sprint report sprint.jsonl rft.jsonl --out report.html",

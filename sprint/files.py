@@ -41,15 +41,16 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """The objects of a JSONL file. Raises InputError naming the line that is not one."""
+    number = 0
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        with path.open(encoding="utf-8", newline="\n") as file:  # a text may hold other line breaks, unescaped
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield _object(line, f"{path} line {number}")
     except OSError as error:
         raise InputError(f"{path} is not readable: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            yield _object(line, f"{path} line {number}")
+        raise InputError(f"{path} is not UTF-8 text: {error.reason} after line {number}") from error
 
 
 def _object(line: str, where: str) -> dict[str, Any]:

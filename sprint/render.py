@@ -8,7 +8,7 @@ It does not know where text comes from or how it is trained on.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib import resources
 
@@ -27,7 +27,7 @@ from sprint.tags import (
     parse,
 )
 from sprint.tokenizer import Tokenizer
-from sprint.types import Branch, Round, Tokens, TrainingExample, Trajectory
+from sprint.types import Branch, Kind, Round, Tokens, TrainingExample, Trajectory
 
 
 class Layout(StrEnum):
@@ -35,6 +35,13 @@ class Layout(StrEnum):
 
     EXACT = "exact"  # each execution branches off the main thread where its prompt ends, as at inference
     FLAT = "flat"  # one causal sequence; an execution also sees its earlier siblings (the paper)
+
+
+class Supervise(StrEnum):
+    """Which tokens of an answer carry loss."""
+
+    SAMPLED = "sampled"  # what a model samples at inference
+    ALL = "all"  # the runtime's tags too, the think block's end and the end of sequence (the paper); layout `flat` only
 
 
 # --- the runtime's own text ------------------------------------------------------------------------------------------
@@ -77,6 +84,11 @@ class Writer(StrEnum):
     PLANNER = "planner"
     EXECUTOR = "executor"
     RUNTIME = "runtime"
+
+    @property
+    def kind(self) -> Kind:
+        """What its tokens are part of on the main thread; the runtime's tags belong to the executions they frame."""
+        return Kind.PLAN if self is Writer.PLANNER else Kind.EXECUTION
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,23 +177,34 @@ def _instruction_text(instruction: Instruction) -> str:
 
 
 def training_example(
-    id: str, question: str, text: str, prompter: Prompter, layout: Layout = Layout.EXACT
+    id: str,
+    question: str,
+    text: str,
+    prompter: Prompter,
+    layout: Layout = Layout.EXACT,
+    supervise: Supervise = Supervise.SAMPLED,
 ) -> TrainingExample:
     """The example that teaches `text` (a think block) as the answer to `question`, by the method of the model's card.
 
-    Raises ProtocolError when `text` is not in the method's format.
+    Raises ProtocolError when `text` is not in the method's format. A sequential text is supervised whole in any case.
     """
-    head = _unsampled(prompter.question_ids(question))
+    assert supervise is Supervise.SAMPLED or layout is Layout.FLAT, "layout exact supervises what is sampled"
+    head = _tokens(prompter.question_ids(question), False, Kind.NONE)
     if prompter.card.method is Method.RFT:
         return TrainingExample(id, head + _sequential_tokens(text, prompter.tokenizer))
-    return _sprint_example(id, head, parse(text), prompter.tokenizer, layout)
+    example = _sprint_example(id, head, parse(text), prompter.tokenizer, layout)
+    return example if supervise is Supervise.SAMPLED else _wholly_supervised(example, len(head), prompter.tokenizer)
 
 
 def _sequential_tokens(text: str, tokenizer: Tokenizer) -> Tokens:
     if not text.startswith(THINK_OPEN):
         raise ProtocolError(f"a sequential training text begins with {text[:20]!r}, expected {THINK_OPEN!r}")
     end = [] if tokenizer.eos_id is None else [tokenizer.eos_id]
-    return _sampled(tuple(tokenizer.encode(text.removeprefix(THINK_OPEN)) + end))
+    ids = tuple(tokenizer.encode(text.removeprefix(THINK_OPEN)) + end)
+    # The text is tokenised whole, as a server would read it, so the answer's share is counted from its own tokens.
+    answer = min(len(ids), len(tokenizer.encode(text.rpartition("\n\n")[2])) + len(end))
+    kinds = (int(Kind.THOUGHT),) * (len(ids) - answer) + (int(Kind.ANSWER),) * answer
+    return Tokens(ids, (True,) * len(ids), kinds)
 
 
 def _sprint_example(
@@ -193,9 +216,17 @@ def _sprint_example(
             ids = tuple(tokenizer.encode(span.text))
             if span.writer is Writer.PLANNER and layout is Layout.EXACT:
                 branches += _branches(number, round, len(main), ids, tokenizer)
-            main += _sampled(ids) if _is_sampled(span, layout) else _unsampled(ids)
+            main += _tokens(ids, _is_sampled(span, layout), span.writer.kind)
     final = tuple(tokenizer.encode(final_text(trajectory.final_answer)))
-    return TrainingExample(id, main + _sampled(final), tuple(branches))
+    return TrainingExample(id, main + _tokens(final, True, Kind.ANSWER), tuple(branches))
+
+
+def _wholly_supervised(example: TrainingExample, head: int, tokenizer: Tokenizer) -> TrainingExample:
+    """All that follows the first `head` tokens carries loss, and with it the end that no engine waits for."""
+    eos = () if tokenizer.eos_id is None else (tokenizer.eos_id,)
+    main = example.main + _tokens((*tokenizer.encode(THINK_CLOSE), *eos), True, Kind.ANSWER)
+    sampled = (False,) * head + (True,) * (len(main) - head)
+    return replace(example, main=replace(main, sampled=sampled))
 
 
 def _is_sampled(span: Span, layout: Layout) -> bool:
@@ -208,14 +239,10 @@ def _branches(
 ) -> Iterator[Branch]:
     ends = prompt_ends(plan_ids, tokenizer)
     for k, (end, execution) in enumerate(zip(ends, round.executions, strict=True), 1):
-        head = _unsampled(tuple(tokenizer.encode(branch_opening(number, k))))
-        body = _sampled(tuple(tokenizer.encode(execution_text(number, k, execution.text))))
+        head = _tokens(tuple(tokenizer.encode(branch_opening(number, k))), False, Kind.EXECUTION)
+        body = _tokens(tuple(tokenizer.encode(execution_text(number, k, execution.text))), True, Kind.EXECUTION)
         yield Branch(start + end, head + body)
 
 
-def _sampled(ids: tuple[int, ...]) -> Tokens:
-    return Tokens(ids, (True,) * len(ids))
-
-
-def _unsampled(ids: tuple[int, ...]) -> Tokens:
-    return Tokens(ids, (False,) * len(ids))
+def _tokens(ids: tuple[int, ...], sampled: bool, kind: Kind) -> Tokens:
+    return Tokens(ids, (sampled,) * len(ids), (int(kind),) * len(ids))

@@ -6,7 +6,7 @@ Numbers in tags, rounds and steps start at 1. Token quantities end in `_tokens`,
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 from sprint.usage import Usage
 
@@ -159,18 +159,34 @@ class Trajectory:
 # --- training ------------------------------------------------------------------------------------------------------
 
 
+class Kind(IntEnum):
+    """What a token of a training example is part of: losses are told apart by it."""
+
+    NONE = 0  # the prompt, or not said
+    PLAN = 1
+    EXECUTION = 2
+    ANSWER = 3  # the final answer; of a sequential text, its last paragraph
+    THOUGHT = 4  # of a sequential text, what stands before the answer
+
+
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Token ids and, for each, whether the model samples it (and so is supervised). One value: they never part."""
+    """Token ids and, for each, whether the model samples it (and so is supervised). One value: they never part.
+
+    `kinds` holds a `Kind` per token; left out, every token is of Kind.NONE.
+    """
 
     ids: tuple[int, ...] = ()
     sampled: tuple[bool, ...] = ()
+    kinds: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        assert len(self.ids) == len(self.sampled), "a token without its mask"
+        if not self.kinds:
+            object.__setattr__(self, "kinds", (0,) * len(self.ids))
+        assert len(self.ids) == len(self.sampled) == len(self.kinds), "a token without its mask"
 
     def __add__(self, other: Tokens) -> Tokens:
-        return Tokens(self.ids + other.ids, self.sampled + other.sampled)
+        return Tokens(self.ids + other.ids, self.sampled + other.sampled, self.kinds + other.kinds)
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -71,7 +71,7 @@ def written_tokens(rounds: Sequence[RoundCounts], final_tokens: int) -> int:
 class Usage:
     """What a rollout, or a sum of rollouts, used.
 
-    paper_sequential_tokens  the paper's formula
+    paper_sequential_tokens  the paper's formula; None for a method that it does not describe
     code_sequential_tokens   the formula of the authors' code: tags stripped, plan tails and final answer counted; None
                              where the text cannot be counted that way
     pipelined_tokens         the critical path when executors start mid-plan
@@ -80,7 +80,7 @@ class Usage:
     runtime_tokens           tags written by the runtime, never sampled (in none of the counts above)
     prompt_tokens            sent to the engine over all calls
     cached_prompt_tokens     of those, served from its prefix cache; None when it does not report them (never 0)
-    join_prefill_tokens      executor output read again by the planner
+    join_prefill_tokens      executor output read again by the planner; None where that is not counted
     discarded_tokens         of the generated ones, those thrown away: resampled, hedged, left out, begun again
     inexact_tokens           of the generated ones, those whose ids are a re-encoding of text (the server gave no ids)
     num_retries, num_hedges  calls made again because a text was too long or an answer missing; because one was slow
@@ -92,7 +92,7 @@ class Usage:
     For a sequential rollout all four critical-path counts are the generated tokens.
     """
 
-    paper_sequential_tokens: int = 0
+    paper_sequential_tokens: int | None = 0
     code_sequential_tokens: int | None = 0
     pipelined_tokens: int = 0
     barrier_tokens: int = 0
@@ -100,7 +100,7 @@ class Usage:
     runtime_tokens: int = 0
     prompt_tokens: int = 0
     cached_prompt_tokens: int | None = 0
-    join_prefill_tokens: int = 0
+    join_prefill_tokens: int | None = 0
     discarded_tokens: int = 0
     inexact_tokens: int = 0
     num_retries: int = 0

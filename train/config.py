@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from sprint.card import Instruction
 from sprint.config import StrictModel
@@ -15,6 +15,7 @@ from train.options import (
     Attention,
     CheckConfig,
     CrossEntropy,
+    EstimateConfig,
     LoraConfig,
     OffloadConfig,
     TrackingConfig,
@@ -62,16 +63,19 @@ class TrainConfig(StrictModel):
     start                   `scratch` (a small Qwen2 and a tokenizer made from this data), a model folder or a hub name
     out                     folder of runs, shared by all machines
     export                  where the trained model goes; not given: `out`/`name`/model
-    resume                  go on with a run of this name; without it a used name is an error
+    resume                  go on with a run of this name, with as many rows a step on any number of workers; without
+                            it a used name is an error
     dry_run                 check everything and say what the run would take, without running it
     layout                  exact: each supervised token sees just what it will see at inference; flat: one text (paper)
-    supervise               sampled: what the model samples at inference; all: the runtime's tags too (layout flat)
+    supervise               sampled: what the model samples at inference; all: the runtime's tags and the end of the
+                            think block too (layout flat; the paper)
     attention               how attention over packed rows is computed
     cross_entropy           how the loss is computed from the last hidden states
     instruction             the text before the question; not given: none for scratch, otherwise by method
     task                    a word about the task, for the model's card
     seed                    of the order of the data, and of the weights of `scratch`
-    row_tokens              length of a packed row; not given: the longest example, up to the model's context
+    row_tokens              length of a packed row, which may be above the model's context; not given: the longest
+                            example that fits the context, on GPU up to twice that where padding is less then
     batch_tokens            row tokens per worker and micro step, rounded to whole rows
     micro_rows              the same, in rows
     accumulation            micro steps per optimizer step
@@ -98,12 +102,13 @@ class TrainConfig(StrictModel):
     use_gpu                 one GPU per worker
     resources               Ray resources per worker; not given: `threads` CPUs, and one GPU with `use_gpu`
     checkpoint_every        optimizer steps between checkpoints; not given: once per epoch
-    keep_checkpoints        latest checkpoints to keep
+    keep_checkpoints        latest checkpoints to keep; with `validation` also the best ones
     validation              evaluation loss on held-out examples, early stopping
     check                   sample held-out problems with the engine while training
     smoke                   generate a few tokens from the exported model, to see that it loads and writes
     log_every               optimizer steps between progress lines
     tracking                where metrics go beside metrics.jsonl
+    estimate                what `dry_run` reckons with
     max_failures            worker failures survived by going on from the last checkpoint; -1: any number
     """
 
@@ -160,7 +165,15 @@ class TrainConfig(StrictModel):
     smoke: bool = True
     log_every: int = Field(20, ge=1)
     tracking: TrackingConfig = TrackingConfig()
+    estimate: EstimateConfig = EstimateConfig()
     max_failures: int = Field(0, ge=-1)
+
+    @field_validator("supervise")
+    @classmethod
+    def _tags_are_seen_in_flat(cls, value: str, info: ValidationInfo) -> str:
+        if value == "all" and info.data.get("layout") == "exact":
+            raise ValueError("all needs layout flat, as layout exact supervises what a model samples and nothing else")
+        return value
 
     @property
     def folder(self) -> Path:
@@ -175,7 +188,8 @@ class TrainConfig(StrictModel):
 class TrainSummary(StrictModel):
     """What a run came to. Tokens are those of all workers; `supervised_tokens` are the ones that carried loss.
 
-    `dropped` counts examples longer than a row. `seconds` is the time in the training loop, each step once.
+    `dropped` counts examples longer than a row. `seconds` is the time in the training loop, each step once. `smoke` is
+    what the exported model wrote after the first training question; not given when it was not asked.
     """
 
     name: str
@@ -188,6 +202,7 @@ class TrainSummary(StrictModel):
     final_loss: float
     seconds: float
     export: Path
+    smoke: str | None = None
 
 
 def recipe(name: str) -> Path:

@@ -1,4 +1,4 @@
-"""From a curated Parquet folder to packed rows in memory-mapped arrays, and from rows to batches.
+"""From a curated set to packed rows in memory-mapped arrays, and from rows to batches.
 
 The driver prepares the arrays once; every worker maps them and takes its share of each step from one seeded order, so
 the cursor into the data is the step number and resuming is exact. It does not know models, optimizers or Ray.
@@ -6,41 +6,34 @@ the cursor into the data is the step number and resuming is exact. It does not k
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sprint.batching import PADDING, Row, pack, pad, row_of
-from sprint.card import Method
+from sprint.batching import FIELDS, PADDING, Row, bins, row_of, tight_length
 from sprint.errors import InputError, ProtocolError
-from sprint.files import read_json, write_json
-from sprint.render import Layout, Prompter, training_example
+from sprint.files import read_json, read_jsonl, write_json, write_jsonl
+from sprint.render import Layout, Prompter, Supervise, training_example
+from train.packing import Array, Spill, lay
+from train.reading import Curated
 
-Array = NDArray[np.int32]
-COLUMNS = ("id", "question", "method", "text")
-FIELDS = ("ids", "labels", "positions", "documents", "streams", "visible")
+_MEMBERS = "members.jsonl"
 _ROUND_TO = 8  # rows and batches end on a multiple of this
 
 
 @dataclass(frozen=True, slots=True)
-class Curated:
-    """A training set as curation left it."""
-
-    ids: tuple[str, ...]
-    questions: tuple[str, ...]
-    texts: tuple[str, ...]
-    method: Method
-
-
-@dataclass(frozen=True, slots=True)
 class RowsInfo:
-    """What stands in a folder of rows. `fingerprint` is the same for the same rows."""
+    """What stands in a folder of rows.
+
+    dropped         examples that are longer than a row or than the model's context
+    longest_tokens  of all examples, the dropped ones among them
+    fingerprint     the same for the same rows
+    tokens          in rows, padding not counted
+    """
 
     num_rows: int
     row_tokens: int
@@ -48,115 +41,132 @@ class RowsInfo:
     dropped: int
     longest_tokens: int
     fingerprint: str
+    tokens: int = 0
+    supervised_tokens: int = 0
 
-
-# --- reading ---------------------------------------------------------------------------------------------------------
-
-
-def read_curated(folder: Path) -> Curated:
-    """The curated set in `folder`. Raises InputError for a missing folder, wrong columns, no rows or mixed methods."""
-    files = _parquet_files(folder)
-    rows = [row for file in files for row in _read(file)]
-    if not rows:
-        raise InputError(f"{folder} holds no training examples, expected at least one row", field="data")
-    methods = sorted({str(row["method"]) for row in rows})
-    if len(methods) > 1 or methods[0] not in tuple(Method):
-        raise InputError(
-            f"{folder}: column 'method' holds {', '.join(methods)}, expected one of sprint, rft in all rows"
-        )
-    ids, questions, texts = (tuple(str(row[name]) for row in rows) for name in ("id", "question", "text"))
-    return Curated(ids, questions, texts, Method(methods[0]))
-
-
-def _parquet_files(folder: Path) -> list[Path]:
-    if not folder.exists():
-        raise InputError(f"data folder {folder} does not exist", field="data")
-    files = [folder] if folder.is_file() else sorted(folder.glob("*.parquet"))
-    if not files:
-        raise InputError(f"{folder} holds no .parquet file, expected a curated training set", field="data")
-    return files
-
-
-def _read(file: Path) -> list[dict[str, Any]]:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        names = pyarrow.parquet.read_schema(file).names
-        missing = [name for name in COLUMNS if name not in names]
-        if missing:
-            raise InputError(f"{file} has no column {missing[0]!r}, expected the columns {', '.join(COLUMNS)}")
-        rows: list[dict[str, Any]] = pyarrow.parquet.read_table(file, columns=list(COLUMNS)).to_pylist()
-    except (OSError, pyarrow.ArrowException) as error:
-        raise InputError(f"{file} is not readable as Parquet: {str(error).splitlines()[0]}") from None
-    for number, row in enumerate(rows, 1):
-        empty = [name for name in COLUMNS if not isinstance(row[name], str) or not row[name]]
-        if empty:
-            raise InputError(f"{file} row {number}: column {empty[0]!r} is {row[empty[0]]!r}, expected some text")
-    return rows
+    @property
+    def padding(self) -> float:
+        """The share of padding in the rows."""
+        return 1 - self.tokens / (self.num_rows * self.row_tokens)
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------
 
 
-def encode(curated: Curated, prompter: Prompter, layout: Layout) -> list[Row]:
-    """One row per example. Raises InputError naming the example that is not in the method's format."""
-    rows = []
+def encode(
+    curated: Curated,
+    prompter: Prompter,
+    layout: Layout,
+    supervise: Supervise = Supervise.SAMPLED,
+    vocabulary: int | None = None,
+) -> Iterator[Row]:
+    """One row per example, made as it is asked for. `vocabulary`: how many ids the model embeds.
+
+    Raises InputError naming the example that is not in the method's format, that teaches nothing, or that holds ids
+    which the model does not have.
+    """
     for id, question, text in zip(curated.ids, curated.questions, curated.texts, strict=True):
         try:
-            rows.append(row_of(training_example(id, question, text, prompter, layout)))
+            row = row_of(training_example(id, question, text, prompter, layout, supervise))
         except ProtocolError as error:
             raise InputError(f"training example {id!r}: {error}", field="text") from error
-    return rows
+        problem = _problem(row, vocabulary)
+        if problem:
+            raise InputError(f"training example {id!r} {problem}", field="text")
+        yield row
 
 
-def write_rows(rows: Sequence[Row], folder: Path, row_tokens: int | None, context: int, pad_id: int) -> RowsInfo:
-    """Pack rows to one length and write them as arrays; examples longer than that are dropped and counted.
+def _problem(row: Row, vocabulary: int | None) -> str:
+    if not row.num_supervised:
+        return f"has {len(row)} tokens and none is supervised, expected some text that the model writes"
+    largest = max(row.ids)
+    if vocabulary is not None and largest >= vocabulary:
+        return f"holds token id {largest}, but the model embeds {vocabulary} ids, expected a tokenizer that fits it"
+    return ""
 
-    `row_tokens` None means the longest example that `context`, the model's context in tokens, holds. Raises InputError
-    when every example is too long.
+
+def write_rows(
+    rows: Iterable[Row], folder: Path, row_tokens: int | None, context: int, pad_id: int, tight: bool = False
+) -> RowsInfo:
+    """Pack examples into rows of one length and write them as arrays.
+
+    Examples longer than a row, or reaching beyond `context` (the model's, in tokens), are dropped and counted. A row
+    may be longer than the context, as every example in it begins at position 0. `row_tokens` None means the longest
+    example that fits the context; with `tight` more, where less padding is left then. Raises InputError when nothing is
+    left.
     """
-    longest = max(len(row) for row in rows)
-    limit = min(row_tokens or _round_up(longest), context)
-    kept = [row for row in rows if len(row) <= limit]
-    if not kept:
-        shortest = min(len(row) for row in rows)
-        raise InputError(
-            f"row_tokens is too small: the shortest of {len(rows)} examples has {shortest} tokens, a row {limit}",
-            field="row_tokens",
+    with Spill(folder.parent) as spill:
+        for row in rows:
+            spill.add(row)
+        limit, kept = _fitting(spill, row_tokens, context, tight)
+        lengths = [spill.lengths[index] for index in kept]
+        shared = [[kept[number] for number in numbers] for numbers in bins(lengths, limit)]
+        fingerprint = lay(spill, shared, limit, pad_id, folder)
+        info = RowsInfo(
+            num_rows=len(shared),
+            row_tokens=limit,
+            examples=len(kept),
+            dropped=len(spill) - len(kept),
+            longest_tokens=max(spill.lengths),
+            fingerprint=fingerprint,
+            tokens=sum(lengths),
+            supervised_tokens=sum(spill.supervised[index] for index in kept),
         )
-    packed = pack(kept, limit)
-    fingerprint = _write_arrays([pad(row, limit, pad_id) for row in packed], folder)
-    dropped = len(rows) - len(kept)
-    info = RowsInfo(len(packed), limit, len(kept), dropped, longest, fingerprint)
+        write_jsonl(folder / _MEMBERS, ({"examples": numbers} for numbers in shared))
     write_json(folder / "info.json", asdict(info))
     return info
+
+
+def members(folder: Path) -> list[list[int]]:
+    """Which examples share each row of a folder of rows, by their place in the set."""
+    return [line["examples"] for line in read_jsonl(folder / _MEMBERS)]
+
+
+def _fitting(spill: Spill, row_tokens: int | None, context: int, tight: bool) -> tuple[int, list[int]]:
+    """The length of a row, and the examples that fit it and the context."""
+    if not len(spill):
+        raise InputError("there are no training examples, expected at least one", field="data")
+    within = [index for index, reach in enumerate(spill.reaches) if reach <= context]
+    if not within:
+        raise InputError(
+            f"the model's context of {context} tokens is too small: the shortest of {len(spill)} examples reaches "
+            f"{min(spill.reaches)}",
+            field="start",
+        )
+    lengths = [spill.lengths[index] for index in within]
+    limit = row_tokens or (tight_length(lengths, _ROUND_TO) if tight else _round_up(max(lengths)))
+    kept = [index for index in within if spill.lengths[index] <= limit]
+    if not kept:
+        raise InputError(
+            f"row_tokens is too small: the shortest of {len(within)} examples has {min(lengths)} tokens, a row {limit}",
+            field="row_tokens",
+        )
+    return limit, kept
 
 
 def _round_up(n: int) -> int:
     return math.ceil(n / _ROUND_TO) * _ROUND_TO
 
 
-def _write_arrays(rows: Sequence[Row], folder: Path) -> str:
-    folder.mkdir(parents=True, exist_ok=True)
-    digest = hashlib.sha256()
-    for name in FIELDS:
-        array = np.array([getattr(row, name) for row in rows], dtype=np.int32)
-        np.save(folder / f"{name}.npy", array)
-        digest.update(array.tobytes())
-    return digest.hexdigest()
-
-
 class Rows:
-    """Packed rows, memory-mapped."""
+    """Packed rows, memory-mapped.
 
-    def __init__(self, folder: Path) -> None:
+    lengths, supervised  tokens of each row, and how many of them carry loss
+    plain                whether a row is one main thread
+    has_branches         whether any row holds branches
+    whole                batches are not cut to their longest row, for attention that is compiled for one shape
+    """
+
+    def __init__(self, folder: Path, whole: bool = False) -> None:
+        self.whole = whole
         self.info = RowsInfo(**read_json(folder / "info.json"))
         self.fields: dict[str, Array] = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in FIELDS}
         documents = self.fields["documents"]
         self.lengths: Array = (documents != PADDING).sum(axis=1, dtype=np.int32)
         self.supervised: Array = (self.fields["labels"] >= 0).sum(axis=1, dtype=np.int32)
-        self.plain = (documents <= 0).all(axis=1) & (self.fields["streams"] == 0).all(axis=1)
+        unbranched = (self.fields["streams"] == 0).all(axis=1)
+        self.has_branches = not unbranched.all()
+        self.plain = (documents <= 0).all(axis=1) & unbranched
 
     def __len__(self) -> int:
         return self.info.num_rows
@@ -164,7 +174,8 @@ class Rows:
     def take(self, indices: Iterable[int]) -> dict[str, Array]:
         """The fields of these rows, cut to the longest of them."""
         chosen = np.fromiter(indices, dtype=np.int64)
-        width = min(self.info.row_tokens, _round_up(int(self.lengths[chosen].max())))
+        longest = self.info.row_tokens if self.whole else _round_up(int(self.lengths[chosen].max()))
+        width = min(self.info.row_tokens, longest)
         return {name: np.asarray(array[chosen, :width]) for name, array in self.fields.items()}
 
 

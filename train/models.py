@@ -1,6 +1,6 @@
 """Models that a run can start from: a small one made from scratch, or any Hugging Face checkpoint.
 
-It knows weights, configurations and the attention mask of a packed row; nothing of optimizers, files of rows or Ray.
+It knows weights and configurations; nothing of optimizers, files of rows or Ray.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from torch import Tensor, nn
 
 from sprint.errors import ConfigError, InputError
 from sprint.tokenizer import HFTokenizer
+from train.attention import check_model, hidden_states, implementation
+from train.losses import check_head, teach_head
+from train.options import Attention, CrossEntropy
 from train.tokenizers import save_tokenizer, train_tokenizer
 
 HIDDEN = 128
@@ -29,7 +32,7 @@ def prepare(texts: Iterable[str], folder: Path, seed: int = 0, context: int = CO
     Texts are questions and assistant texts of every set that will be trained from it, so that twins share one tokenizer
     and the same first weights. `context` is the model's context in tokens. The folder appears whole or not at all.
     """
-    from train.export import put_folder
+    from train.files import put_folder
 
     tokenizer = train_tokenizer(texts)
     model = _random_qwen2(len(tokenizer), tokenizer.pad_token_id, tokenizer.eos_token_id, seed, context)
@@ -77,6 +80,8 @@ def check_start(start: str) -> tuple[HFTokenizer, int]:
         tokenizer = HFTokenizer(start)
     except InputError as error:
         raise ConfigError(f"start: {error}", field="start") from None
+    check_model(config)
+    check_head(config)
     if tokenizer.eos_id is None:
         raise ConfigError(f"start: the tokenizer of {start} has no end-of-sequence token", field="start")
     if tokenizer.vocab_size > config.vocab_size:
@@ -87,33 +92,27 @@ def check_start(start: str) -> tuple[HFTokenizer, int]:
     return tokenizer, int(config.max_position_embeddings)
 
 
+def vocabulary(start: str) -> int:
+    """How many token ids the model embeds. For a model that `check_start` has passed."""
+    from transformers import AutoConfig
+
+    return int(AutoConfig.from_pretrained(start).vocab_size)
+
+
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def load(start: str, bf16: bool, checkpointing: bool) -> Any:
-    """The model to train, in train mode. Weights are fp32 unless `bf16`."""
+def load(start: str, bf16: bool, checkpointing: bool, attention: Attention = Attention.DENSE) -> Any:
+    """The model to train, in train mode. Weights are fp32 unless `bf16`; `attention` is how it will be computed."""
     from transformers import AutoModelForCausalLM
 
     dtype = torch.bfloat16 if bf16 else torch.float32
-    model = AutoModelForCausalLM.from_pretrained(start, dtype=dtype, attn_implementation="sdpa")
+    model = AutoModelForCausalLM.from_pretrained(start, dtype=dtype, attn_implementation=implementation(attention))
     model.config.use_cache = False
     if checkpointing:
         model.gradient_checkpointing_enable()
     return model.train()
-
-
-def attention_mask(documents: Tensor, streams: Tensor, positions: Tensor, visible: Tensor) -> Tensor:
-    """Who sees whom in packed rows: (batch, 1, queries, keys), True where the query attends to the key.
-
-    The rule of `sprint.batching.may_attend`, for all pairs at once.
-    """
-    n = documents.shape[1]
-    causal = torch.ones(n, n, dtype=torch.bool, device=documents.device).tril()
-    own = (streams[:, :, None] == streams[:, None, :]) & causal
-    main = (streams[:, None, :] == 0) & (positions[:, None, :] < visible[:, :, None])
-    same = documents[:, :, None] == documents[:, None, :]
-    return (same & (own | main))[:, None]
 
 
 class SupervisedLoss(nn.Module):
@@ -122,31 +121,42 @@ class SupervisedLoss(nn.Module):
     Logits are computed where there is a label and nowhere else. `autocast` runs matrix products in bf16.
     """
 
-    def __init__(self, model: Any, autocast: bool) -> None:
+    by_kind: Tensor  # the latest forward's loss, told apart by `Kind`: (kinds,), without a gradient
+
+    def __init__(
+        self,
+        model: Any,
+        autocast: bool,
+        attention: Attention = Attention.DENSE,
+        cross_entropy: CrossEntropy = CrossEntropy.CHUNKED,
+    ) -> None:
         super().__init__()
         self.lm = model
         self.autocast = autocast
+        self.attention = attention
+        teach_head(model.get_output_embeddings(), cross_entropy)
 
     def forward(self, batch: dict[str, Tensor], plain: bool) -> Tensor:
         """Sum of cross entropies. `plain`: every row is one main thread, so plain causal attention is the mask."""
-        logits, labels = self.logits(batch, plain)
-        return nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
+        supervised = batch["labels"] >= 0
+        with self._precision(batch):
+            hidden = self._hidden(batch, plain)[supervised]
+            head = self.lm.get_output_embeddings()
+            loss, self.by_kind = head(hidden, batch["labels"][supervised], batch["kinds"][supervised])
+        total: Tensor = loss
+        return total
 
     def logits(self, batch: dict[str, Tensor], plain: bool) -> tuple[Tensor, Tensor]:
         """Logits at the supervised positions, and their labels."""
         supervised = batch["labels"] >= 0
-        device = batch["ids"].device.type
-        context = torch.autocast(device, dtype=torch.bfloat16) if self.autocast else contextlib.nullcontext()
-        with context:
-            hidden = self.lm.get_decoder()(
-                input_ids=batch["ids"], use_cache=False, **({} if plain else self._packed(batch))
-            ).last_hidden_state
-            logits: Tensor = self.lm.get_output_embeddings()(hidden[supervised])
+        with self._precision(batch):
+            logits: Tensor = self.lm.get_output_embeddings()(self._hidden(batch, plain)[supervised])
         return logits, batch["labels"][supervised]
 
-    def _packed(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Positions, and the mask as a bias of the type attention computes in: converted once, not per layer."""
-        seen = attention_mask(batch["documents"], batch["streams"], batch["positions"], batch["visible"])
+    def _hidden(self, batch: dict[str, Tensor], plain: bool) -> Tensor:
         dtype = torch.bfloat16 if self.autocast else self.lm.dtype
-        bias = torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, float("-inf"))
-        return {"attention_mask": bias, "position_ids": batch["positions"]}
+        return hidden_states(self.lm.get_decoder(), batch, self.attention, plain, dtype)
+
+    def _precision(self, batch: dict[str, Tensor]) -> contextlib.AbstractContextManager[object]:
+        device = batch["ids"].device.type
+        return torch.autocast(device, dtype=torch.bfloat16) if self.autocast else contextlib.nullcontext()

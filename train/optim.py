@@ -142,7 +142,7 @@ def _split_each(pieces: Tensor, shapes: list[tuple[int, int]], rank: int) -> Non
     for rows, columns in shapes:
         part = -(-rows * columns // world)
         place = pieces[:, start : start + part]
-        flat = place.reshape(-1)
+        flat = place.reshape(-1).clone()  # with one worker it would be `place` itself
         flat[: rows * columns] = orthogonal_step(flat[: rows * columns].view(rows, columns)).reshape(-1)
         place.copy_(flat.view(world, part))
         start += part

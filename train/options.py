@@ -14,10 +14,10 @@ from sprint.config import StrictModel
 class Attention(StrEnum):
     """How attention is computed over packed rows."""
 
-    AUTO = "auto"  # dense on CPU; on GPU varlen for layout flat, where flash-attention is installed, otherwise flex
+    AUTO = "auto"  # dense on CPU; on GPU varlen where it can be (see there), otherwise flex
     DENSE = "dense"  # a mask of row_tokens x row_tokens
-    FLEX = "flex"  # FlexAttention block masks: blocks that nobody sees cost nothing
-    VARLEN = "varlen"  # flash-attention over documents end to end; layout flat only
+    FLEX = "flex"  # FlexAttention block masks: blocks that nobody sees cost nothing; training needs a GPU
+    VARLEN = "varlen"  # flash-attention over documents end to end: no branches, bf16 products, package flash_attn
 
 
 class CrossEntropy(StrEnum):
@@ -103,6 +103,19 @@ class TrackingConfig(StrictModel):
 
     tensorboard: bool = True
     wandb: str | None = None
+
+
+class EstimateConfig(StrictModel):
+    """What `dry_run` reckons with.
+
+    device       a GPU that is not here, such as H100 or A100-80
+    memory_gib   of one device; not given: what the GPU has, or what is free here, shared by the workers
+    utilisation  share of the device's peak that training reaches; an assumption
+    """
+
+    device: str | None = None
+    memory_gib: float | None = Field(default=None, gt=0)
+    utilisation: float = Field(default=0.4, gt=0, le=1)
 
 
 class CheckConfig(StrictModel):

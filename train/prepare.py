@@ -27,8 +27,8 @@ def prepare_start(config: PrepareConfig) -> Path:
     """Write the model folder. Raises ConfigError when it exists, InputError when a set cannot be read."""
     if config.out.exists():
         raise ConfigError(f"{config.out} already exists, expected a new folder", field="out")
-    from train.data import read_curated
     from train.models import prepare
+    from train.reading import read_curated
 
     sets = [read_curated(folder) for folder in config.data]
     texts = [text for curated in sets for text in (*curated.questions, *curated.texts)]

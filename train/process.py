@@ -5,6 +5,8 @@ It knows Ray's workers only as processes, and nothing of models or data.
 
 from __future__ import annotations
 
+import warnings
+
 from train.config import TrainConfig
 
 
@@ -23,6 +25,7 @@ def prepare_process(config: TrainConfig) -> None:
     import torch
     from transformers.utils import logging
 
+    warnings.filterwarnings("ignore", ".*is deprecated", FutureWarning, "torch.distributed")  # DeepSpeed's calls
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     torch.manual_seed(config.seed)

@@ -50,8 +50,19 @@ def whole_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def progress_line(line: dict[str, Any]) -> str:
-    """A metrics line for a person: step, loss, speed and the time left."""
+    """A metrics line for a person: step, losses, speed and the time left."""
     step, steps = line["step"], line["steps"]
     minutes, seconds = divmod(round(line["seconds"] / step * (steps - step)), 60)
+    loss = f"loss {line['loss']:.4f}{_named(line.get('losses', {}))}"
+    if "validation" in line:
+        loss += f"  validation {line['validation']['loss']:.4f}"
+    if "check" in line:
+        check = line["check"]
+        loss += f"  format {check['format']:.0%}, right {check['accuracy']:.0%}"
     speed = f"{line['tokens_per_s']:,.0f} tokens/s"
-    return f"  step {step:>{len(str(steps))}}/{steps}  loss {line['loss']:.4f}  {speed}  {minutes}:{seconds:02d} left"
+    return f"  step {step:>{len(str(steps))}}/{steps}  {loss}  {speed}  {minutes}:{seconds:02d} left"
+
+
+def _named(losses: dict[str, float]) -> str:
+    """Losses by kind of token, where there are several."""
+    return f" ({', '.join(f'{name} {loss:.3f}' for name, loss in losses.items())})" if len(losses) > 1 else ""

@@ -14,21 +14,30 @@ from typing import Any
 
 from sprint.card import Instruction, Method, ModelCard
 from sprint.errors import ConfigError, SprintError
-from sprint.files import read_json, read_jsonl, write_json
+from sprint.files import read_json
 from sprint.local_ray import ray_session
-from sprint.render import Layout, Prompter
+from sprint.render import Layout, Prompter, Supervise
 from sprint.tokenizer import HFTokenizer
-from train.config import SCRATCH, TrainConfig, TrainSummary
-from train.data import Curated, Order, RowsInfo, encode, read_curated, write_rows
-from train.export import check_target, finish, put_folder
-from train.loop import ROWS, WEIGHTS, Job, worker
-from train.models import check_start, prepare
+from train import format_check, lora
+from train.attention import resolve
+from train.checkpoints import discard_drafts
+from train.closing import close
+from train.config import SCRATCH, Precision, TrainConfig, TrainSummary
+from train.data import Order, RowsInfo, encode, write_rows
+from train.export import check_target
+from train.faults import Fault, told
+from train.files import put_folder
+from train.loop import ROWS, Job, worker
+from train.models import check_start, prepare, vocabulary
+from train.options import Attention
 from train.process import environment
-from train.progress import METRICS, followed
+from train.progress import followed
+from train.reading import Curated, read_curated
+from train.refusals import check_settings
+from train.resume import begin, check_name, keep_settings, keep_steps, make_ready
+from train.validation import HELD_OUT, split
 
 Say = Callable[[str], None]
-_SETTINGS = "config.json"
-_MAY_CHANGE = {"resume", "out", "export", "log_every", "checkpoint_every", "keep_checkpoints", "max_failures"}
 
 
 def train(config: TrainConfig, say: Say = print) -> TrainSummary:
@@ -37,29 +46,34 @@ def train(config: TrainConfig, say: Say = print) -> TrainSummary:
     Raises ConfigError or InputError, in one sentence, before anything runs; SprintError when a worker fails for good.
     `say` receives the lines a person reads.
     """
-    config = _absolute(config)
+    config = absolute(config)
+    check_settings(config)
+    format_check.check_settings(config)
     curated = read_curated(config.data)
+    training, held_out = split(curated, config)
     check_target(config.export_folder)
-    _check_name(config)
+    check_name(config)
+    if config.dry_run:
+        raise ConfigError("dry_run: train.dryrun.dry_run says what a run would take", field="dry_run")
     with _nothing_left_behind(config.folder):
-        write_json(config.folder / _SETTINGS, config.model_dump(mode="json"))
-        start = _start(config, curated)
-        tokenizer, context = check_start(start)
-        card = _card(config, curated.method)
-        info = _rows(config, curated, Prompter(tokenizer, card), context)
-    job = _job(config, start, info)
+        job, info, tokenizer, card = make_rows(config, curated, training, held_out)
+    keep_settings(config)
     _announce(config, card, info, job, say)
+    make_ready(config, say)
     cpus = max(os.cpu_count() or 1, config.workers * config.threads)
     with ray_session(cpus), followed(config.folder, say):
         _fit(job)
-    return _finish(job, info, tokenizer, card, say)
+    _check_fault(config, training)
+    return close(config, curated, info, tokenizer, card, say)
 
 
-def _absolute(config: TrainConfig) -> TrainConfig:
+def absolute(config: TrainConfig) -> TrainConfig:
     """Paths that mean the same in a worker, which runs in a folder of its own."""
     paths: dict[str, object] = {"data": config.data.absolute(), "out": config.out.absolute()}
     if config.export:
         paths["export"] = config.export.absolute()
+    if config.offload.nvme:
+        paths["offload"] = config.offload.model_copy(update={"nvme": config.offload.nvme.absolute()})
     if config.start != SCRATCH and Path(config.start).exists():
         paths["start"] = str(Path(config.start).absolute())
     return config.model_copy(update=paths)
@@ -68,26 +82,22 @@ def _absolute(config: TrainConfig) -> TrainConfig:
 # --- before ----------------------------------------------------------------------------------------------------------
 
 
-def _check_name(config: TrainConfig) -> None:
-    """A used name goes on only when asked to, and only with the same settings."""
-    settings = config.folder / _SETTINGS
-    if not settings.exists():
-        if config.folder.exists() and any(config.folder.iterdir()):
-            raise ConfigError(f"{config.folder} exists and is not a training run, expected a new name", field="name")
-        return
-    if not config.resume:
-        raise ConfigError(
-            f"run {config.name!r} already exists in {config.out}: give resume to go on with it, or another name",
-            field="name",
-        )
-    before, now = read_json(settings), config.model_dump(mode="json")
-    changed = sorted(key for key in now if key not in _MAY_CHANGE and now[key] != before.get(key))
-    if changed:
-        raise ConfigError(
-            f"resume: run {config.name!r} was begun with {changed[0]} = {before.get(changed[0])!r}, "
-            f"expected the same, found {now[changed[0]]!r}",
-            field=changed[0],
-        )
+def make_rows(
+    config: TrainConfig, curated: Curated, training: Curated, held_out: Curated | None
+) -> tuple[Job, RowsInfo, HFTokenizer, ModelCard]:
+    """Fill the run's folder with what the workers read, and see how many steps that makes."""
+    begin(config)
+    start = _start(config, curated)
+    tokenizer, context = check_start(start)
+    card = _card(config, curated.method)
+    prompter, ids = Prompter(tokenizer, card), vocabulary(start)
+    info = _rows(config, training, prompter, ids, context)
+    if held_out:
+        as_long = config.model_copy(update={"row_tokens": info.row_tokens})
+        _rows(as_long, held_out, prompter, ids, context, HELD_OUT)
+    job = _job(config, start, info, card)
+    keep_steps(config, job.micro_rows, job.steps)
+    return job, info, tokenizer, card
 
 
 @contextmanager
@@ -118,23 +128,28 @@ def _card(config: TrainConfig, method: Method) -> ModelCard:
     return ModelCard(method, config.instruction or default, config.task)
 
 
-def _rows(config: TrainConfig, curated: Curated, prompter: Prompter, context: int) -> RowsInfo:
+def _rows(
+    config: TrainConfig, curated: Curated, prompter: Prompter, vocabulary: int, context: int, name: str = ROWS
+) -> RowsInfo:
     """The packed rows, written once; a resumed run must come to the same ones."""
-    rows = encode(curated, prompter, Layout(config.layout))
-    folder = config.folder / ROWS
+    layout, fp32 = Layout(config.layout), config.precision is Precision.FP32
+    branches = curated.method is Method.SPRINT and layout is Layout.EXACT
+    tight = resolve(config.attention, branches, config.use_gpu, fp32) is not Attention.DENSE
+    rows = encode(curated, prompter, layout, Supervise(config.supervise), vocabulary)
+    folder = config.folder / name
     before = read_json(folder / "info.json")["fingerprint"] if (folder / "info.json").exists() else None
     with put_folder(folder) as draft:
-        info = write_rows(rows, draft, config.row_tokens, context, pad_id=prompter.tokenizer.eos_id or 0)
+        info = write_rows(rows, draft, config.row_tokens, context, prompter.tokenizer.eos_id or 0, tight)
         if before not in (None, info.fingerprint):
             raise ConfigError(f"resume: {config.data} no longer holds what {config.name!r} began with", field="data")
     return info
 
 
-def _job(config: TrainConfig, start: str, info: RowsInfo) -> Job:
+def _job(config: TrainConfig, start: str, info: RowsInfo, card: ModelCard) -> Job:
     micro_rows = config.micro_rows or max(1, round(config.batch_tokens / info.row_tokens))
     order = Order(info.num_rows, micro_rows, config.accumulation, config.workers, config.seed)
     every = config.checkpoint_every or order.steps(1.0)
-    return Job(config, start, micro_rows, config.max_steps or order.steps(config.epochs), every)
+    return Job(config, start, micro_rows, config.max_steps or order.steps(config.epochs), every, card)
 
 
 def _announce(config: TrainConfig, card: ModelCard, info: RowsInfo, job: Job, say: Say) -> None:
@@ -142,6 +157,8 @@ def _announce(config: TrainConfig, card: ModelCard, info: RowsInfo, job: Job, sa
         f"training {config.name}: {card.method} on {info.examples} examples, {info.num_rows} rows of {info.row_tokens} "
         f"tokens; {job.steps} steps of {config.workers} x {config.accumulation} x {job.micro_rows} rows"
     )
+    if config.lora.rank:
+        say(lora.WARNING)
     if info.dropped:
         say(f"dropped {info.dropped} examples longer than {info.row_tokens} tokens (longest: {info.longest_tokens})")
 
@@ -151,7 +168,7 @@ def _announce(config: TrainConfig, card: ModelCard, info: RowsInfo, job: Job, sa
 
 def _fit(job: Job) -> None:
     """Run the workers. Raises SprintError with the first line of what went wrong in them."""
-    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
     config = job.config
@@ -166,45 +183,30 @@ def _fit(job: Job) -> None:
             name=config.name,
             storage_path=str(config.out.absolute()),
             failure_config=FailureConfig(max_failures=config.max_failures),
-            checkpoint_config=CheckpointConfig(num_to_keep=config.keep_checkpoints),
             worker_runtime_env={"env_vars": environment(config)},
         ),
     )
     try:
         trainer.fit()
     except Exception as error:
+        discard_drafts(config.folder)
         raise SprintError(f"training {config.name} failed: {_reason(error)}; see {config.folder}") from error
 
 
 def _reason(error: Exception) -> str:
-    """The last line of the workers' traceback that says something."""
+    """What a worker raised on purpose; otherwise the last line of the workers' traceback that says something."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    own = [line.partition(": ")[2] for line in lines if line.startswith(f"{SprintError.__module__}.")]
+    return next(iter(own + lines[::-1]), type(error).__name__)
+
+
+def _check_fault(config: TrainConfig, training: Curated) -> None:
+    """Raises SprintError when a loss or gradient that is no finite number stopped the workers."""
+    fault = Fault.load(config.folder)
+    if fault is not None:
+        fault.forget(config.folder)
+        raise SprintError(f"training {config.name} stopped: {told(fault, config.folder, training.ids)}")
 
 
 def _train_on_worker(settings: dict[str, Any]) -> None:
     worker(settings["job"])
-
-
-# --- after -----------------------------------------------------------------------------------------------------------
-
-
-def _finish(job: Job, info: RowsInfo, tokenizer: HFTokenizer, card: ModelCard, say: Say) -> TrainSummary:
-    config = job.config
-    finish(config.folder / WEIGHTS, tokenizer, card, config.export_folder)
-    last = list(read_jsonl(config.folder / METRICS))[-1]
-    summary = TrainSummary(
-        name=config.name,
-        method=card.method,
-        steps=last["step"],
-        examples=info.examples,
-        dropped=info.dropped,
-        tokens=last["tokens"],
-        supervised_tokens=last["supervised_tokens"],
-        final_loss=last["loss"],
-        seconds=last["seconds"],
-        export=config.export_folder,
-    )
-    write_json(config.folder / "summary.json", summary.model_dump(mode="json"))
-    say(f"trained {config.name}: {summary.steps} steps, loss {summary.final_loss:.4f}; model in {summary.export}")
-    return summary

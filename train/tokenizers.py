@@ -1,7 +1,7 @@
 """The tokenizer of models that start from scratch: a byte-level BPE in which protocol tags and small numbers are whole.
 
 It is trained on the texts it will read. A number from 0 to 99 is one token wherever it stands, because arithmetic is
-learned far sooner so, and so is a sign with its digit (`_signed_digits`); a tag with the white space that customarily
+learned far sooner so, and so is a sign with its number (`_signed_numbers`); a tag with the white space that customarily
 goes with it is one token, so a tag is never half written. Any text, seen or not, comes back unchanged but for Unicode
 normalisation (NFC). It knows nothing of models.
 
@@ -23,7 +23,8 @@ from sprint.tokenizer import QWEN2_SPLIT
 PAD = "<|pad|>"
 EOS = "<|endoftext|>"  # also what the Qwen2 tokenizer takes for unknown text
 _NUMBERED = re.compile(r"(?:prompt|execution)_(\d+)\.(\d+)|Plan_(\d+)")
-_SIGNED_NUMBER = re.compile(r"[+-](\d+)")
+_SIGNED_NUMBER = re.compile(r"([-+*/])(\d{1,9})")
+_LARGEST_SIGNED = 20
 _NUMBERS = [str(number) for number in range(10, 100)]  # single digits are bytes
 
 
@@ -48,16 +49,19 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 1024) -> Any:
 
     known = list(texts)
     backend = _byte_pairs(known, vocab_size)
-    backend.add_tokens(_added(_NUMBERS + _signed_digits(known) + tag_tokens(*_sizes(known))))
+    backend.add_tokens(_added(_NUMBERS + _signed_numbers(known) + tag_tokens(*_sizes(known))))
     return PreTrainedTokenizerFast(
         tokenizer_object=backend, pad_token=PAD, eos_token=EOS, clean_up_tokenization_spaces=False
     )
 
 
-def _signed_digits(texts: Iterable[str]) -> list[str]:
-    """`+1` … `-9`, where the texts never have a sign before a longer number: one thing to look up instead of two."""
-    lengths = {len(number) for text in texts for number in _SIGNED_NUMBER.findall(text)}
-    return [f"{sign}{digit}" for sign in "+-" for digit in range(1, 10)] if lengths == {1} else []
+def _signed_numbers(texts: Iterable[str]) -> list[str]:
+    """`+1`, `*9` …, where the texts never have a sign before a larger number: one thing to look up instead of two."""
+    found = {match for text in texts for match in _SIGNED_NUMBER.findall(text)}
+    signs = sorted({sign for sign, _ in found})
+    largest = max((int(number) for _, number in found), default=0)
+    small = largest <= _LARGEST_SIGNED
+    return [f"{sign}{number}" for sign in signs for number in range(1, largest + 1)] if small else []
 
 
 def _sizes(texts: Iterable[str]) -> tuple[int, int]:

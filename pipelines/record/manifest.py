@@ -5,16 +5,12 @@ It holds what decides the output (settings, inputs, code, prompts) and what came
 
 from __future__ import annotations
 
-import hashlib
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
-import sprint
 from pipelines.config import CurateConfig, fingerprint
 from pipelines.inputs.filesystems import display_name
 from pipelines.inputs.sources import Source
@@ -23,9 +19,9 @@ from sprint import questions
 from sprint.annotate import FOLD_LINES
 from sprint.dialogue import DialogueOptions
 from sprint.errors import InputError
+from sprint.provenance import code
 
 NAME = "manifest.json"
-_ROOT = Path(__file__).resolve().parents[2]  # where the rooms stand
 
 
 class State(StrEnum):
@@ -47,7 +43,7 @@ def new(
     }
     about = {"state": str(State.RUNNING), "hash": fingerprint(decides), "started": now()}
     asked = {"base_url": config.endpoint.base_url} if config.endpoint else {}  # one model may move
-    return about | decides | asked | {"code": _code()}
+    return about | decides | asked | {"code": code("sprint", "pipelines")}
 
 
 def _source(source: Source) -> dict[str, Any]:
@@ -73,23 +69,6 @@ def dialogue_of(store: Store) -> DialogueOptions:
     if found is None:
         raise InputError(f"{store.name} was annotated without a model, so it holds no replies", field="recorded")
     return DialogueOptions(**found)
-
-
-def _code() -> dict[str, str]:
-    """Version, commit where there is one, and a hash of the sources that curate."""
-    files = sorted(path for room in ("sprint", "pipelines") for path in (_ROOT / room).rglob("*.py"))
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
-    return {"version": sprint.__version__, "commit": _commit(), "sources": digest}
-
-
-def _commit() -> str:
-    try:
-        found = subprocess.run(
-            ["git", "-C", str(_ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False
-        )
-    except OSError:
-        return ""  # no git here
-    return found.stdout.strip() if found.returncode == 0 else ""
 
 
 def now() -> str:
@@ -130,10 +109,10 @@ def check_same(found: Mapping[str, Any], wanted: Mapping[str, Any], place: str) 
 
 def with_code(found: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest with the code that goes on with the run; what it was begun with is kept as `earlier_code`."""
-    code = _code()
-    if found["code"] == code:
+    current = code("sprint", "pipelines")
+    if found["code"] == current:
         return dict(found)
-    return dict(found) | {"code": code, "earlier_code": [*found.get("earlier_code", []), found["code"]]}
+    return dict(found) | {"code": current, "earlier_code": [*found.get("earlier_code", []), found["code"]]}
 
 
 # --- what a manifest says, also one that an older version wrote -------------------------------------------------------

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import fields
 from typing import Any
 from uuid import uuid4
 
@@ -21,33 +20,38 @@ from serve_app.pools.engine_load import EngineLoad
 from serve_app.pools.gathering import Gathering
 from serve_app.pools.root_cause import cause_of
 from serve_app.pools.stats import ReplicaLoad
-from sprint.errors import ContextOverflow, InputError, LLMError, LLMUnavailable
-from sprint.llm import Chunk, FinishReason, Sampling
+from sprint.errors import ContextOverflow, LLMUnavailable
+from sprint.llm import Chunk, Sampling
+from sprint.vllm_llm import (
+    CPU_ENGINE,
+    CPU_ENVIRONMENT,
+    ENVIRONMENT,
+    SHUTDOWN_S,
+    CallDropped,
+    EngineStopped,
+    chunk_of,
+    overflow,
+    plain_error,
+    vllm_params,
+)
 
-SHUTDOWN_S = 1.0  # after that the engine's process is killed: it holds nothing worth saving
+__all__ = [
+    "CPU_ENGINE",
+    "CPU_ENVIRONMENT",
+    "ENVIRONMENT",
+    "CallDropped",
+    "EngineFailed",
+    "EngineStopped",
+    "VLLMReplica",
+    "VLLMServer",
+    "vllm_params",
+]
+
 LEAST_CHUNK_TOKENS = 8  # a message to another process costs more than a small model's token; in process use 1
-SEEDS = 1 << 63  # vLLM takes -1 for no seed, and cannot send larger ones to its engine
-
-# The engine runs in a process of its own and inherits these from the replica.
-CPU_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",  # two spinning OpenMP threads on two busy cores are far slower than one
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # no worker process beside the engine's own
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # engines must not all bind to the first core
-}
-ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
-CPU_ENGINE = {"dtype": "float32", "enforce_eager": True, "block_size": 32}
 
 
 class EngineFailed(LLMUnavailable):
     """The engine could not be started; the message says why."""
-
-
-class EngineStopped(LLMUnavailable):
-    """The replica lives, its engine does not: the call can go on elsewhere."""
-
-
-class CallDropped(LLMUnavailable):
-    """The replica took its caller for dead. Who hears this lives, and may ask again."""
 
 
 class VLLMServer:
@@ -91,17 +95,14 @@ class VLLMServer:
         Raises InputError for a value that cannot be sampled with, and what `LLM.stream` raises.
         """
         if len(prompt_ids) >= self._context_tokens:
-            raise ContextOverflow(
-                f"the prompt has {len(prompt_ids)} tokens, the context window holds {self._context_tokens}"
-                " and must leave room for an answer"
-            )
+            raise ContextOverflow(overflow(len(prompt_ids), self._context_tokens))
         chunk_tokens = max(sampling.chunk_tokens, self._least_chunk_tokens)
         gathering = Gathering(chunk_tokens, sampling.watched, singly_chars)
         outputs = self._outputs(prompt_ids, sampling, extra_args, ticket.caller if ticket else "")
         async with aclosing(outputs):
             async for output in outputs:
                 # the engine's front end joins tokens when it is late for one
-                for chunk in singly(self._chunk(output), self._tokenizer.decode, gathering.singly_chars):
+                for chunk in singly(chunk_of(output, self._tokenizer), self._tokenizer.decode, gathering.singly_chars):
                     gathering.add(chunk)
                     if gathering.due:
                         yield gathering.take()
@@ -123,7 +124,7 @@ class VLLMServer:
                     async for output in outputs:
                         yield output
                 except Exception as error:
-                    raise _plain(error) from error
+                    raise plain_error(error) from error
 
     def _drop(self, request_id: str) -> None:
         """Ends a call on the engine; whoever still reads it hears CallDropped."""
@@ -160,15 +161,6 @@ class VLLMServer:
     def _by_priority(self) -> bool:
         return bool(self._engine.vllm_config.scheduler_config.policy == "priority")
 
-    def _chunk(self, output: Any) -> Chunk:
-        """One engine output as a chunk."""
-        made = output.outputs[0]
-        reason = _finish_reason(made.finish_reason, made.stop_reason) if output.finished else None
-        text = made.text
-        if reason is FinishReason.EOS:  # the engine spells the end-of-sequence token; it is no text
-            text = text.removesuffix(self._tokenizer.decode(made.token_ids[-1:]))
-        return Chunk(tuple(made.token_ids), text, reason, output.num_cached_tokens)
-
 
 class VLLMReplica(VLLMServer):
     """The replica as a deployment, which logs as the others do."""
@@ -176,63 +168,6 @@ class VLLMReplica(VLLMServer):
     def __init__(self, engine_args: Mapping[str, Any]) -> None:
         logs.setup(deployment="VLLMServer")
         super().__init__(engine_args)
-
-
-def vllm_params(sampling: Sampling, extra_args: Mapping[str, Any] | None = None) -> Any:
-    """`sampling` in vLLM's words. Raises InputError for values that vLLM does not take."""
-    from vllm import SamplingParams
-    from vllm.exceptions import VLLMClientError
-    from vllm.sampling_params import RequestOutputKind
-
-    try:
-        return SamplingParams(
-            max_tokens=sampling.max_tokens,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            seed=None if sampling.seed is None else sampling.seed % SEEDS,
-            stop=list(sampling.stop),
-            include_stop_str_in_output=True,
-            skip_special_tokens=False,
-            output_kind=RequestOutputKind.DELTA,
-            extra_args=None if extra_args is None else dict(extra_args),
-        )
-    except (VLLMClientError, ValueError, TypeError) as error:
-        raise _refused(error) from error
-
-
-def _finish_reason(reason: str, stop: str | int | None) -> FinishReason:
-    """Tells apart what vLLM calls `stop`: a stop string is named, an end-of-sequence id is None or a number."""
-    if reason == "length":
-        return FinishReason.LENGTH
-    if reason == "stop":
-        return FinishReason.STOP if isinstance(stop, str) else FinishReason.EOS
-    if reason == "abort":
-        raise CallDropped("the engine dropped the call")
-    raise LLMError(f"the engine ended the call with {reason!r}")
-
-
-def _plain(error: Exception) -> Exception:
-    """An engine's error as one that any process can unpickle."""
-    from vllm.exceptions import VLLMClientError
-    from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
-
-    if isinstance(error, LLMError):
-        return error
-    if isinstance(error, EngineDeadError):
-        return EngineStopped("the engine stopped working; it is being replaced")
-    if isinstance(error, VLLMClientError):
-        return _refused(error)
-    if isinstance(error, EngineGenerateError) and error.__cause__ is not None:
-        error = RuntimeError(f"{type(error.__cause__).__name__}: {error.__cause__}")  # the wrapper itself says nothing
-    return LLMError(f"the engine refused the call: {' '.join(str(error).split())}")
-
-
-def _refused(error: Exception) -> InputError:
-    """What vLLM says of a value that it does not take, less its notes in brackets. The field may be the first word."""
-    message = " ".join(str(error.args[0] if error.args else error).split()).rstrip(".")
-    first = message.partition(" ")[0]
-    named = first if first in {field.name for field in fields(Sampling)} else None
-    return InputError(message, field=getattr(error, "parameter", None) or named)
 
 
 def _replica_name() -> str:

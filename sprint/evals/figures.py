@@ -1,118 +1,105 @@
-"""The report's figures, as SVG text. It knows results and colours, not HTML."""
+"""The report's figures, as SVG text. It knows what was found and how to draw it, not HTML."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
-from sprint.evals.bins import Bins
-from sprint.evals.results import Result
-from sprint.evals.stats import mean, quantile, wilson
-from sprint.evals.summary import Summary
+from sprint.evals.drawing import COLOURS, FAINT, GREY, INK, RAMP, drawing
+from sprint.evals.pareto import Point
+from sprint.evals.pattern import Pattern, Stragglers
+from sprint.evals.savings import Savings
 from sprint.page import inline_svg
 
-COLOURS = ("#0f766e", "#b45309", "#4338ca", "#be185d", "#4d7c0f")
-INK, FAINT = "#1f2937", "#9ca3af"
-_STYLE = {
-    "font.family": ["DejaVu Sans"],
-    "font.size": 9.5,
-    "axes.edgecolor": FAINT,
-    "axes.labelcolor": INK,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e5e7eb",
-    "grid.linewidth": 0.8,
-    "axes.axisbelow": True,
-    "svg.hashsalt": "sprint",
-}
+_MOST_RATIO = 4.0  # stragglers beyond are not drawn
 
 
-def accuracy_figure(runs: Sequence[Sequence[Result]], summaries: Sequence[Summary]) -> str:
-    """Accuracy against pipelined sequential tokens: a point per run, its interval, the middle 80 % of problems."""
-    with _drawing(7.2, 3.6) as (figure, (axes,)):
-        for results, run, colour in zip(runs, summaries, COLOURS, strict=False):
-            _accuracy_point(axes, results, run, colour)
-        for guess in [run.guess for run in summaries if run.guess is not None][:1]:
-            axes.axhline(100 * guess, color=FAINT, linestyle=(0, (4, 3)), linewidth=1)
-            axes.annotate(
-                "majority guess", (0.995, 100 * guess), xycoords=("axes fraction", "data"), ha="right", va="bottom",
-                xytext=(0, 2), textcoords="offset points", color="#6b7280", fontsize=8.5,
-            )  # fmt: skip
-        axes.set(xlabel="sequential tokens per problem (pipelined)", ylabel="accuracy, %", ylim=(0, 109))
+def pareto_figure(points: Sequence[Point], cost: str, guess: float | None = None) -> str:
+    """Accuracy in % against `cost`, a point with both intervals for each run; a line through those on the frontier."""
+    with drawing(7.2, 3.6) as (figure, (axes,)):
+        for point, colour in zip(points, COLOURS * len(points), strict=False):
+            _point(axes, point, colour)
+        best = sorted((point.cost.value, 100 * point.accuracy) for point in points if point.on_frontier)
+        axes.step(*zip(*best, strict=True), where="post", color=FAINT, lw=1.2, zorder=1, label="nothing better on both")
+        if guess is not None:
+            axes.axhline(100 * guess, color=FAINT, linestyle=(0, (4, 3)), linewidth=1, label="majority guess")
+        axes.set(xlabel=cost, ylabel="accuracy, %", ylim=(0, 109))
         axes.set_yticks(range(0, 101, 20))
         axes.set_xlim(left=0)
-        axes.legend(frameon=False, loc="center left", fontsize=9.5, labelspacing=0.9)
+        figure.legend(loc="outside lower left", frameon=False, fontsize=9, ncols=2)
         return inline_svg(figure)
 
 
-def _accuracy_point(axes: Any, results: Sequence[Result], run: Summary, colour: str) -> None:
-    tokens = sorted(float(result.usage.pipelined_tokens) for result in results if result.usage)
-    centre, height = run.counters["pipelined_tokens"] or 0.0, 100 * run.accuracy
-    across = [[centre - min(centre, quantile(tokens, 0.1))], [max(centre, quantile(tokens, 0.9)) - centre]]
-    low, high = 100 * run.accuracy_interval.low, 100 * run.accuracy_interval.high
-    upright = [[height - min(low, height)], [max(high, height) - height]]
-    text = f"{run.label}: {height:.1f} %, {centre:,.0f} tokens"
-    axes.errorbar(centre, height, yerr=upright, xerr=across, fmt="o", color=colour, ms=8, capsize=3, lw=1.6, label=text)
+def _point(axes: Any, point: Point, colour: str) -> None:
+    x, y = point.cost.value, 100 * point.accuracy
+    low, high = 100 * point.interval.low, 100 * point.interval.high
+    upright = [[max(0.0, y - low)], [max(0.0, high - y)]]
+    across = [[max(0.0, x - point.cost.interval.low)], [max(0.0, point.cost.interval.high - x)]]
+    text = f"{point.label} (n = {point.num_problems})"
+    axes.errorbar(x, y, yerr=upright, xerr=across, fmt="o", color=colour, ms=7, capsize=3, lw=1.6, label=text, zorder=3)
 
 
-def bins_figure(runs: Sequence[Sequence[Result]], labels: Sequence[str], bins: Bins) -> str:
-    """Left: mean pipelined tokens by bin; right: accuracy by bin with its interval."""
-    with _drawing(7.2, 3.2, panels=2) as (figure, (tokens, accuracy)):
-        for place, (results, label) in enumerate(zip(runs, labels, strict=True)):
-            _bars(tokens, accuracy, [_bin(results, bins, i) for i in range(len(bins.titles))], place, len(runs), label)
-        counts = [len(_bin(runs[0], bins, i)) for i in range(len(bins.titles))]
-        ticks = [f"{title}\n(n = {count})" for title, count in zip(bins.titles, counts, strict=True)]
-        for axes in (tokens, accuracy):
-            axes.set_xticks(range(len(ticks)), ticks, fontsize=8)
-            axes.set_xlabel(bins.name, fontsize=8.5)
+def savings_figure(choices: Sequence[Savings], titles: Sequence[str]) -> str:
+    """For each choice of bins a panel: what the run saves of the baseline's sequential tokens, in %, bin by bin."""
+    with drawing(7.2 if len(choices) < 3 else 9.2, 3.3, panels=len(choices), share_y=True) as (figure, panels):
+        for axes, one, title in zip(panels, choices, titles, strict=True):
+            _bars(axes, one, COLOURS[0] if one.bins.source.is_independent else FAINT)
+            axes.set_title(title, loc="left")
+            axes.set_xlabel(one.bins.name, fontsize=8.5)
+        panels[0].set_ylabel("sequential tokens saved, %")
+        return inline_svg(figure)
+
+
+def _bars(axes: Any, one: Savings, colour: str) -> None:
+    shown = [(place, row.ratio) for place, row in enumerate(one.rows) if row.ratio]
+    heights = [100 * (1 - ratio.value) for _, ratio in shown]
+    down = [max(0.0, 100 * (ratio.interval.high - ratio.value)) for _, ratio in shown]
+    up = [max(0.0, 100 * (ratio.value - ratio.interval.low)) for _, ratio in shown]
+    at = [place for place, _ in shown]
+    axes.bar(at, heights, 0.66, color=colour)
+    axes.errorbar(at, heights, yerr=[down, up], fmt="none", ecolor=INK, capsize=3, lw=1.2)
+    axes.axhline(0, color=GREY, lw=0.8)
+    ticks = [row.title.replace("–", "–\n") + f"\nn = {row.num_answered}" for row in one.rows]
+    axes.set_xticks(range(len(ticks)), ticks, fontsize=7.5)
+    axes.grid(axis="x", visible=False)
+
+
+def pattern_figure(pattern: Pattern) -> str:
+    """Left: rollouts that reach each round; right: of those, the ones with several prompts there. Stacked by level."""
+    with drawing(7.2, 3.1, panels=2, share_y=True) as (figure, panels):
+        titles = ("rollouts that reach the round", "of those, with several prompts in it")
+        for axes, counts, title in zip(panels, (pattern.reached, pattern.several), titles, strict=True):
+            _stack(axes, counts, pattern.levels)
+            axes.set_title(title, loc="left")
+            axes.set_xlabel("round")
             axes.grid(axis="x", visible=False)
-        tokens.set_ylabel("sequential tokens (pipelined)")
-        accuracy.set(ylabel="accuracy, %", ylim=(0, 105))
-        tokens.legend(frameon=False, fontsize=8.5, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(runs))
+        panels[0].set_ylabel("rollouts")
+        if any(pattern.levels):
+            panels[1].legend(frameon=False, fontsize=8.5, title="level", title_fontsize=8.5)
         return inline_svg(figure)
 
 
-def _bin(results: Sequence[Result], bins: Bins, index: int) -> list[Result]:
-    return [result for result in results if bins.index(result.id) == index]
+def _stack(axes: Any, counts: Sequence[Sequence[int]], levels: Sequence[str]) -> None:
+    below = [0] * len(counts[0])
+    rounds = range(1, len(below) + 1)
+    for place, (level, row) in enumerate(zip(levels, counts, strict=True)):
+        colour = RAMP[place % len(RAMP)] if len(levels) > 1 else COLOURS[0]
+        axes.bar(rounds, row, 0.72, bottom=below, color=colour, label=level or "no level")
+        below = [low + count for low, count in zip(below, row, strict=True)]
+    axes.set_xticks(list(rounds) if len(below) <= 15 else list(rounds)[::5])
 
 
-def _bars(tokens: Any, accuracy: Any, binned: list[list[Result]], place: int, runs: int, label: str) -> None:
-    width = 0.8 / runs
-    colour = COLOURS[place % len(COLOURS)]
-    at = [index + (place - (runs - 1) / 2) * width for index in range(len(binned))]
-    means = [mean([float(r.usage.pipelined_tokens) for r in results if r.usage]) or 0.0 for results in binned]
-    tokens.bar(at, means, width * 0.92, color=colour, label=label)
-    right = [sum(result.is_correct for result in results) for results in binned]
-    shares = [100 * count / max(len(results), 1) for count, results in zip(right, binned, strict=True)]
-    ranges = [wilson(count, len(results)) for count, results in zip(right, binned, strict=True)]
-    down = [max(0.0, share - 100 * around.low) for share, around in zip(shares, ranges, strict=True)]
-    up = [max(0.0, 100 * around.high - share) for share, around in zip(shares, ranges, strict=True)]
-    accuracy.errorbar(at, shares, yerr=[down, up], fmt="o", color=colour, ms=6, capsize=3, lw=1.4)
-
-
-class _drawing:  # noqa: N801  (used as a function)
-    """A figure with `panels` axes beside each other, in the house style, closed afterwards."""
-
-    def __init__(self, width: float, height: float, panels: int = 1) -> None:
-        self.size, self.panels = (width, height), panels
-
-    def __enter__(self) -> tuple[Any, list[Any]]:
-        import matplotlib
-
-        matplotlib.use("Agg")
-        from matplotlib import pyplot as plt
-
-        self.style = plt.rc_context(_STYLE)
-        self.style.__enter__()
-        self.figure, axes = plt.subplots(1, self.panels, figsize=self.size, layout="constrained", squeeze=False)
-        return self.figure, list(axes[0])
-
-    def __exit__(self, *problem: Any) -> None:
-        from matplotlib import pyplot as plt
-
-        plt.close(self.figure)
-        self.style.__exit__(*problem)
+def stragglers_figure(runs: Sequence[Stragglers], colours: Sequence[str]) -> str:
+    """The share of rounds whose longest execution is at most x times the mean of the round; a line for each run."""
+    end = min(max(1.1, *(one.ratios[-1] for one in runs)), _MOST_RATIO)
+    with drawing(7.2, 2.9) as (figure, (axes,)):
+        for one, colour in zip(runs, colours, strict=True):
+            shares = [100 * count / len(one.ratios) for count in accumulate(1 for _ in one.ratios)]
+            text = f"{one.label} (n = {len(one.ratios)} rounds)"
+            places, heights = [1.0, *one.ratios, max(end, one.ratios[-1])], [0.0, *shares, 100.0]
+            axes.step(places, heights, where="post", color=colour, lw=1.6, label=text)
+        axes.set(xlim=(1, end), ylim=(0, 102), ylabel="rounds, %")
+        axes.set_xlabel("longest execution / mean execution of the round")
+        axes.legend(frameon=False, loc="lower right", fontsize=9)
+        return inline_svg(figure)

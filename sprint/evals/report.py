@@ -1,126 +1,146 @@
-"""`sprint report`: runs on the same problems become one page and one JSON file.
+"""`sprint report`: runs on the same problems become one page, the same as Markdown, and one JSON file.
 
-It decides what is compared with what and says in words what the numbers show. It does not know how to draw or mark up.
+It decides what is compared with what. It does not know how to compute, word, draw or mark up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sprint.errors import ConfigError, InputError
+from sprint.evals import words
+from sprint.evals.bins import independent_bins, own_bins
+from sprint.evals.comparison import Comparison, compare
 from sprint.evals.config import ReportConfig
-from sprint.evals.results import Result, read_results
-from sprint.evals.summary import Comparison, Summary, compare, summarise
+from sprint.evals.findings import Findings, find
+from sprint.evals.grading import GraderRow, GraderTest, grader_rows, grader_tests
+from sprint.evals.paired import holm
+from sprint.evals.runs import Run, read_run, read_runs
+from sprint.evals.savings import Savings, savings
 from sprint.evals.table import print_table
 from sprint.files import write_json, write_text
-
-Run = Sequence[Result]
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the page shows."""
+    """What the page shows. `baseline` is the place of the run that the others are compared with; None for one run.
+
+    `savings` holds, for every comparison, first the independent bins (where there are any), then the biased ones.
+    """
 
     title: str
     note: str
-    runs: list[list[Result]]
-    summaries: list[Summary]
+    findings: list[Findings]
     comparisons: list[Comparison]
     baseline: int | None
+    held_out: Run | None
+    savings: list[Savings]
+    grader_rows: list[GraderRow]
+    grader_tests: list[GraderTest]
+
+    @property
+    def runs(self) -> list[list[Any]]:
+        """The results of every run."""
+        return [one.run.results for one in self.findings]
+
+    @property
+    def sources(self) -> list[Run]:
+        """The runs that the numbers trace to, in the order in which the page numbers them from 1."""
+        return [one.run for one in self.findings] + ([self.held_out] if self.held_out else [])
+
+    def words(self) -> list[str]:
+        """The paragraphs that say what the numbers show and what they do not."""
+        said = [text for one in self.comparisons for text in words.verdict(one, len(self.comparisons))]
+        return [*said, words.limits([one.summary for one in self.findings])]
 
     def as_dict(self) -> dict[str, Any]:
         """The content of report.json."""
         return {
             "title": self.title,
-            "runs": [summary.as_dict() for summary in self.summaries],
+            "runs": [one.as_dict() for one in self.findings],
             "comparisons": [comparison.as_dict() for comparison in self.comparisons],
+            "held_out": [asdict(file) for file in self.held_out.files] if self.held_out else None,
+            "savings": [_without_places(one) for one in self.savings],
+            "graders": [asdict(row) for row in self.grader_rows],
+            "grader_tests": [asdict(one) for one in self.grader_tests],
             "what_it_shows": self.words(),
         }
 
-    def words(self) -> list[str]:
-        """The paragraphs that say what the numbers show and what they do not."""
-        return [sentence for sentence in (*map(_verdict, self.comparisons), _limits(self.summaries)) if sentence]
+
+def _without_places(one: Savings) -> dict[str, Any]:
+    values = asdict(one)
+    del values["bins"]["places"]
+    return values
 
 
 def report(config: ReportConfig) -> Report:
-    """Write the page and its JSON. Raises InputError for a file that is missing, empty, or of other problems."""
-    from sprint.evals.page import page
+    """Write the page, its Markdown and its JSON.
+
+    Raises InputError for a file that is missing, empty, or of other problems; ConfigError for a wrong option.
+    """
+    from sprint.evals.page import markdown, page
 
     if config.out.suffix not in (".html", ".htm"):
         raise ConfigError(f"out is {str(config.out)!r}, expected a file name ending in .html", field="out")
     result = make_report(config)
     write_text(config.out, page(result))
+    write_text(config.out.with_suffix(".md"), markdown(result))
     write_json(config.out.with_suffix(".json"), result.as_dict())
-    print_table(result.summaries, result.comparisons)
-    print(f"\nreport: {config.out}")
+    print_table([one.summary for one in result.findings], result.comparisons)
+    for text in result.words() if result.comparisons else ():
+        print(f"\n{text}")
+    print(f"\nreport: {config.out}, {config.out.with_suffix('.md')}, {config.out.with_suffix('.json')}")
     return result
 
 
 def make_report(config: ReportConfig) -> Report:
     """Everything the page shows, from the runs' files."""
-    runs = [read_results(path) for path in config.runs]
-    _check_same(runs, config.runs)
-    baseline = _baseline(runs)
+    runs = read_runs(config.runs)
+    baseline = _baseline(runs, config.baseline)
     others = [run for place, run in enumerate(runs) if baseline is not None and place != baseline]
-    comparisons = [compare(run, runs[baseline]) for run in others] if baseline is not None else []
-    return Report(config.title, config.note, runs, [summarise(run) for run in runs], comparisons, baseline)
+    against = runs[baseline] if baseline is not None else None
+    held_out = read_run(config.lengths) if config.lengths else None
+    prices = config.prices.prices
+    return Report(
+        title=config.title,
+        note=config.note,
+        findings=[find(run, [r for r in runs if r is not run], prices, config.failures) for run in runs],
+        comparisons=_corrected([compare(run.results, against.results) for run in others]) if against else [],
+        baseline=baseline,
+        held_out=held_out,
+        savings=_savings(others, against, runs, held_out, config.bin_edges) if against else [],
+        grader_rows=grader_rows([run.results for run in runs]),
+        grader_tests=[t for run in others for t in grader_tests(run.results, against.results)] if against else [],
+    )
 
 
-def _check_same(runs: Sequence[Run], paths: Sequence[Path]) -> None:
-    for run, path in zip(runs, paths, strict=True):
-        if run[0].task != runs[0][0].task:
-            raise InputError(f"{path} is of task {run[0].task!r}, {paths[0]} of {runs[0][0].task!r}: expected one task")
-    labels = [run[0].label for run in runs]
-    for label in labels:
-        if labels.count(label) > 1:
-            raise InputError(f"two runs are both labelled {label!r}, expected different labels (evaluate --label)")
+def _savings(
+    others: Sequence[Run], baseline: Run, runs: Sequence[Run], held_out: Run | None, edges: Sequence[float]
+) -> list[Savings]:
+    """For each run: by the independent bins; then by the baseline's own length, and by the run's own."""
+    fair, found = independent_bins(runs, held_out, edges), []
+    for run in others:
+        choices = (fair, own_bins(baseline, edges), own_bins(run, edges))
+        found += [savings(run.results, baseline.results, bins) for bins in choices if bins]
+    return found
 
 
-def _baseline(runs: Sequence[Run]) -> int | None:
-    """The run to compare with: the first sequential one, else the last; None for a single run."""
+def _corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons with their p-values adjusted for being several."""
+    adjusted = holm([comparison.p_value for comparison in comparisons])
+    return [replace(comparison, p_adjusted=p) for comparison, p in zip(comparisons, adjusted, strict=True)]
+
+
+def _baseline(runs: Sequence[Run], wanted: str) -> int | None:
+    """The run to compare with: the one asked for, else the first sequential one, else the last; None if alone."""
+    labels = [run.label for run in runs]
+    if wanted and wanted not in labels:
+        raise InputError(f"baseline is {wanted!r}, expected the label of a run: {', '.join(labels)}", field="baseline")
     if len(runs) < 2:
         return None
-    sequential = [place for place, run in enumerate(runs) if any(result.method == "rft" for result in run)]
+    if wanted:
+        return labels.index(wanted)
+    sequential = [place for place, run in enumerate(runs) if any(result.method == "rft" for result in run.results)]
     return sequential[0] if sequential else len(runs) - 1
-
-
-def _verdict(comparison: Comparison) -> str:
-    tokens = comparison.ratios["pipelined_tokens"]
-    if tokens is None:
-        return ""
-    value, interval = tokens
-    more = comparison.ratios["generated_tokens"]
-    parts = [
-        f"On {comparison.num_pairs} problems that both answered, {comparison.label} waits for {value:.2f} times the "
-        f"tokens of {comparison.baseline} (95 % interval {interval.low:.2f} to {interval.high:.2f}; pipelined, tags "
-        "counted)"
-    ]
-    if more:
-        parts.append(f" and generates {more[0]:.2f} times as many in all")
-    parts.append(
-        f". {comparison.label} alone is right on {comparison.only_run_correct} problems, {comparison.baseline} alone "
-        f"on {comparison.only_baseline_correct} (exact McNemar p = {comparison.mcnemar_p:.2g})."
-    )
-    for name, how in (("wall_alone_s", "asked one at a time"), ("wall_s", "with others in flight")):
-        if wall := comparison.ratios[name]:
-            parts.append(f" On the clock, {how}, it takes {wall[0]:.2f} times as long.")
-    return "".join(parts)
-
-
-def _limits(summaries: Sequence[Summary]) -> str:
-    flight = max(run.concurrency for run in summaries)
-    together = f"with up to {flight} requests in flight" if flight > 1 else "with one request at a time"
-    text = (
-        f"Sequential tokens are not seconds. Seconds were measured by the client {together}, and parallel executions "
-        "shorten them only where the machine has room to run them beside each other: on a small or busy one, what one "
-        "request gains its neighbours lose."
-    )
-    if summaries[0].task in ("chains", "countdown"):
-        text += (
-            " The problems are generated, and the ratio follows from how the task is built: it shows that the "
-            "mechanism works from traces to a served model, not what parallel thinking gains on real reasoning."
-        )
-    return text

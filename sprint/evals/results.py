@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,14 @@ class Result:
     concurrency   requests in flight while it was measured
     guess         what the majority guess would have been graded, where there is one
     error         one sentence about a failed call
+    sample        which of several samples of the same problem this is, from 1
+    level, subject    of the problem, as its benchmark has them; "" where it has none
+    grader        the name of who gave `grade` ("" in files of before graders had names)
+    other_grades  what other named graders say of the same answer: name -> right (kept for a human look; no number of
+                  ours uses them but the table of graders)
+    seed, sampling_seed   the run's own, which also poses a generated task's problems; what this answer was sampled with
+    sampling      how: method, instruction, top_p, limits and what else its run was told
+    calls         of a method with several calls: what each was for, its seed, tokens, clock and boxed answer
     """
 
     id: str
@@ -45,6 +53,14 @@ class Result:
     guess: Grade | None = None
     timeline: tuple[Mapping[str, Any], ...] = field(default=())
     error: str = ""
+    sample: int = 1
+    level: str = ""
+    subject: str = ""
+    grader: str = ""
+    other_grades: Mapping[str, bool] = field(default_factory=dict)
+    sampling_seed: int | None = None
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    calls: tuple[Mapping[str, Any], ...] = field(default=())
 
     @property
     def is_correct(self) -> bool:
@@ -67,11 +83,20 @@ class Result:
             usage = values.pop("usage")
             return Result(
                 **values
-                | {"usage": Usage.from_dict(usage) if usage else None, "timeline": tuple(values.get("timeline", ()))}
+                | {"usage": Usage.from_dict(usage) if usage else None}
+                | {key: tuple(values.get(key, ())) for key in ("timeline", "calls")}
                 | {key: Grade(values[key]) if values.get(key) else None for key in ("grade", "guess")}
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{where} is not an evaluation result: {error}") from None
+
+
+def by_problem(results: Iterable[Result]) -> dict[str, list[Result]]:
+    """The samples of each problem, in the order of the results."""
+    problems: dict[str, list[Result]] = {}
+    for result in results:
+        problems.setdefault(result.id, []).append(result)
+    return problems
 
 
 def read_results(path: Path) -> list[Result]:

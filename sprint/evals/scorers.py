@@ -1,60 +1,66 @@
-"""Samples and their scorer: where the questions come from, and whether an answer is right.
+"""Where an evaluation's questions come from, and how their answers are graded.
 
-A generated task brings its own exact grader; a file of questions is compared with its gold answers. It knows no
-endpoint and no counts.
+A generated task brings its own exact grader; a benchmark, or a file of questions, compares with gold answers; a judge
+may have a second look. It knows no endpoint of the model under test and no counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from sprint.answers import boxed, last_boxed, same_answer
+from sprint.answers import boxed, last_boxed
+from sprint.benchmarks import Benchmark, Columns, Sample, Score, get_benchmark, load
 from sprint.errors import InputError
 from sprint.evals.config import EvalConfig
-from sprint.files import read_jsonl
-from sprint.tasks import Grade, eval_rows, get_task, majority_answer
+from sprint.tasks import eval_rows, get_task, majority_answer
 
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One question with its gold answer."""
-
-    id: str
-    question: str
-    answer: str
+__all__ = ["Sample", "Score", "Scorer", "commonest_answer", "samples", "scorer", "source_name"]
 
 
 class Scorer(Protocol):
-    """Grades a text that holds a boxed answer."""
+    """Grades a whole text. Comparing two formulas, or asking a judge, can take seconds."""
 
-    def __call__(self, sample: Sample, text: str) -> Grade: ...
+    def __call__(self, sample: Sample, text: str) -> Score: ...
+
+
+def source_name(config: EvalConfig) -> str:
+    """What a result's `task` says: the generated task, the benchmark, or the file."""
+    return config.task or config.benchmark or str(config.data)
 
 
 def samples(config: EvalConfig) -> list[Sample]:
     """The problems of an evaluation. Raises InputError when there are none, or a row is not a problem."""
-    if config.data:
-        return _from_file(config.data, config.n)
-    task = get_task(config.task, **config.task_options)
-    return [Sample(row["id"], row["question"], row["answer"]) for row in eval_rows(task, config.n, seed=config.seed)]
+    if config.task:
+        task = get_task(config.task, **config.task_options)
+        return [
+            Sample(row["id"], row["question"], row["answer"]) for row in eval_rows(task, config.n, seed=config.seed)
+        ]
+    return load(_benchmark(config), config.data, config.n, config.seed)
 
 
 def scorer(config: EvalConfig) -> Scorer:
     """How the answers of this evaluation are graded."""
-    if config.data:
-        return _compare
+    grade = _task_scorer(config) if config.task else _benchmark(config).score
+    if not config.judge.base_url:
+        return grade
+    from sprint.evals.judge import Judge
+
+    judge = Judge(config.judge)
+    return lambda sample, text: judge.reconsider(sample, text, grade(sample, text))
+
+
+def _benchmark(config: EvalConfig) -> Benchmark:
+    return get_benchmark(config.benchmark) if config.benchmark else Columns(config.columns)
+
+
+def _task_scorer(config: EvalConfig) -> Scorer:
     task = get_task(config.task, **config.task_options)
-    return lambda sample, text: task.grade_text(sample.question, sample.answer, text)
 
+    def score(sample: Sample, text: str) -> Score:
+        return Score(task.grade_text(sample.question, sample.answer, text), task.name, last_boxed(text) or "")
 
-def _compare(sample: Sample, text: str) -> Grade:
-    answer = last_boxed(text)
-    if not answer:
-        return Grade.NO_ANSWER
-    return Grade.CORRECT if same_answer(sample.answer, answer) else Grade.WRONG_VALUE
+    return score
 
 
 def commonest_answer(folder: Path) -> str:
@@ -72,25 +78,3 @@ def commonest_answer(folder: Path) -> str:
     except (ArrowException, OSError, KeyError) as error:
         raise InputError(f"{folder} is not Parquet with a column 'answer': {error}", field="train_answers") from error
     return boxed(majority_answer(str(answer) for answer in answers if answer is not None))
-
-
-def _from_file(path: Path, n: int) -> list[Sample]:
-    rows = [_sample(row, f"{path} row {number}") for number, row in enumerate(islice(read_jsonl(path), n), 1)]
-    if not rows:
-        raise InputError(f"{path} holds no rows, expected lines with id, question and answer")
-    seen: set[str] = set()
-    for row in rows:
-        if row.id in seen:
-            raise InputError(f"{path}: the id {row.id!r} appears twice, expected each once")
-        seen.add(row.id)
-    return rows
-
-
-def _sample(row: Mapping[str, Any], where: str) -> Sample:
-    question = row.get("question", row.get("problem"))
-    if not isinstance(question, str) or not question.strip():
-        raise InputError(f"{where}: 'question' is {question!r}, expected a text")
-    for key in ("id", "answer"):
-        if not isinstance(row.get(key), str | int | float):
-            raise InputError(f"{where}: {key!r} is {row.get(key)!r}, expected a text")
-    return Sample(str(row["id"]), question, str(row["answer"]))

@@ -1,12 +1,18 @@
-"""The statistics of a comparison: intervals and tests from the standard library. It knows no tokens or models."""
+"""Intervals and tests that need nothing but the standard library.
+
+It knows counts and lists of numbers, not tokens, problems or models. Resampling stands in `bootstrap`, tests for
+several samples of one problem in `paired`.
+"""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import comb, sqrt
 from statistics import NormalDist, fmean
+
+CONFIDENCE = 0.95
+ALPHA = 1 - CONFIDENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +26,12 @@ class Interval:
         return self.low <= value <= self.high
 
 
-def wilson(correct: int, total: int, confidence: float = 0.95) -> Interval:
-    """Wilson's score interval for a proportion (Wilson 1927): honest near 0 and 1, and never outside them."""
+def wilson(correct: float, total: float, confidence: float = CONFIDENCE) -> Interval:
+    """Wilson's score interval for a proportion (Wilson 1927): honest near 0 and 1, and never outside them.
+
+    `correct` need not be whole: with several samples a problem, it is the sum of the problems' shares and `total` the
+    number of problems. That treats the samples of a problem as one, so the interval is then rather too wide.
+    """
     assert 0 <= correct <= total, "more correct than asked"
     if total == 0:
         return Interval(0.0, 1.0)
@@ -31,28 +41,6 @@ def wilson(correct: int, total: int, confidence: float = 0.95) -> Interval:
     half = z / (1 + weight) * sqrt(share * (1 - share) / total + weight / (4 * total))
     # At the ends the bound is 0 or 1 exactly; rounding must not say otherwise.
     return Interval(0.0 if correct == 0 else middle - half, 1.0 if correct == total else middle + half)
-
-
-def ratio_of_means(
-    above: Sequence[float], below: Sequence[float], *, confidence: float = 0.95, draws: int = 2000, seed: int = 0
-) -> Interval | None:
-    """Paired bootstrap interval (percentiles) for mean(above) / mean(below); None when the divisor can be 0.
-
-    The pairs are drawn together, so what makes one problem long for both methods cancels.
-    """
-    assert len(above) == len(below), "the samples are paired"
-    if not below or min(below) < 0 or not any(below):
-        return None
-    dice, pairs, ratios = random.Random(seed), list(zip(above, below, strict=True)), []
-    for _ in range(draws):
-        drawn = dice.choices(pairs, k=len(pairs))
-        divisor = sum(pair[1] for pair in drawn)
-        if not divisor:
-            return None
-        ratios.append(sum(pair[0] for pair in drawn) / divisor)
-    ratios.sort()
-    tail = (1 - confidence) / 2
-    return Interval(quantile(ratios, tail), quantile(ratios, 1 - tail))
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
@@ -69,8 +57,27 @@ def mcnemar(only_first: int, only_second: int) -> float:
     The arguments count the problems that exactly one of the two methods solved.
     """
     total, fewer = only_first + only_second, min(only_first, only_second)
-    tail = sum(comb(total, k) for k in range(fewer + 1)) / 2**total
-    return float(min(1.0, 2 * tail))
+    tail = sum(comb(total, k) for k in range(fewer + 1))
+    return float(min(1.0, 2 * tail / 2**total))
+
+
+def newcombe(both: int, only_first: int, only_second: int, neither: int) -> Interval:
+    """Interval of 95 % for the difference of two paired proportions, first - second (Newcombe 1998, method 10).
+
+    Built from Wilson's intervals of both, so it does not shrink to a point where the two never differed.
+    """
+    total = both + only_first + only_second + neither
+    if not total:
+        return Interval(-1.0, 1.0)
+    first, second = both + only_first, both + only_second
+    (p, around_p), (q, around_q) = ((n / total, wilson(n, total)) for n in (first, second))
+    spread = first * second * (total - first) * (total - second)
+    product: float = both * neither - only_first * only_second
+    product = max(product - total / 2, 0.0) if product > 0 else product  # a correction for continuity
+    phi = product / sqrt(spread) if spread else 0.0
+    down, up = (p - around_p.low, around_q.high - q), (around_p.high - p, q - around_q.low)
+    low, high = (sqrt(max(a * a - 2 * phi * a * b + b * b, 0.0)) for a, b in (down, up))
+    return Interval(p - q - low, p - q + high)
 
 
 def mean(values: Sequence[float | None]) -> float | None:

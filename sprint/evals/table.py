@@ -8,10 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sprint.evals.comparison import Comparison, Estimate
+from sprint.evals.measures import MEASURES
 from sprint.evals.stats import Interval
-from sprint.evals.summary import Comparison, Summary
+from sprint.evals.summary import Summary
 
 NOT_REPORTED = "–"
+# Shown only where some run has them: most servers say nothing about these, or have nothing to say.
+_OPTIONAL = ("discarded_tokens", "computed_prompt_tokens", "planning_s", "executing_s", "waiting_s", "prefill_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,45 +29,17 @@ class Line:
     group: str
 
 
-PATH, ALL, CALLS, CLOCKS = "Tokens on the critical path", "Tokens in all", "Calls", "Clocks"
-# name of the counter: what the table calls it, what it means, the group it stands in
-_MEASURES = {
-    "pipelined_tokens": ("pipelined", "what this engine waits for: executors start mid-plan; tags counted", PATH),
-    "barrier_tokens": ("barrier", "the same, were executors to start only after the whole plan", PATH),
-    "paper_sequential_tokens": (
-        "paper formula",
-        "as it reads: plan up to a prompt plus its execution, the longest of each round; no final answer",
-        PATH,
-    ),
-    "code_sequential_tokens": (
-        "authors' code",
-        "as their code counts: no tags, with plan tails and final answer",
-        PATH,
-    ),
-    "generated_tokens": ("generated", "everything the model sampled", ALL),
-    "runtime_tokens": ("written by the runtime", "tags that the model never samples", ALL),
-    "prompt_tokens": ("prompt", "sent to the engine over all calls", ALL),
-    "cached_prompt_tokens": ("prompt, cached", "of those, served from the engine's prefix cache", ALL),
-    "join_prefill_tokens": ("read again at joins", "executor output that the planner reads", ALL),
-    "num_rounds": ("rounds", "rounds of a plan and its executions", CALLS),
-    "num_executions": ("executions", "tasks run beside each other", CALLS),
-    "num_calls": ("engine calls", "calls to the engine", CALLS),
-    "wall_alone_s": ("wall seconds, alone", "the client's clock, one request at a time", CLOCKS),
-    "wall_s": ("wall seconds, busy", "the client's clock, while all requests in flight share the machine", CLOCKS),
-    "time_to_first_token_s": ("seconds to first token", "the server's clock", CLOCKS),
-}
-
-
 def lines(summaries: Sequence[Summary], comparisons: Sequence[Comparison]) -> list[Line]:
     """The whole table. There is one ratio column per comparison."""
     return [_accuracy(summaries, comparisons), *_guess(summaries, comparisons), *_counters(summaries, comparisons)]
 
 
 def _accuracy(summaries: Sequence[Summary], comparisons: Sequence[Comparison]) -> Line:
-    cells = tuple(f"{percent(run.accuracy)} [{_range(run.accuracy_interval)}]" for run in summaries)
-    ratios = tuple(f"p = {comparison.mcnemar_p:.2g}" for comparison in comparisons)
-    meaning = "right answers with Wilson's 95 % interval; p: exact McNemar test that both are right equally often"
-    return Line("accuracy", meaning, cells, ratios, "Answers")
+    cells = tuple(f"{percent(run.accuracy)} [{percent_range(run.accuracy_interval)}]" for run in summaries)
+    ratios = tuple(p_value(comparison.p_value) for comparison in comparisons)
+    tests = sorted({comparison.test for comparison in comparisons})
+    test = f"; p: {', '.join(tests)} that both are right equally often" if tests else ""
+    return Line("accuracy", f"right answers with Wilson's 95 % interval{test}", cells, ratios, "Answers")
 
 
 def _guess(summaries: Sequence[Summary], comparisons: Sequence[Comparison]) -> list[Line]:
@@ -75,40 +51,82 @@ def _guess(summaries: Sequence[Summary], comparisons: Sequence[Comparison]) -> l
 
 def _counters(summaries: Sequence[Summary], comparisons: Sequence[Comparison]) -> list[Line]:
     found = []
-    for key, (name, meaning, group) in _MEASURES.items():
-        values = [getattr(run, key) if key in ("wall_s", "wall_alone_s") else run.counters[key] for run in summaries]
-        ratios = tuple(_ratio(comparison, key) for comparison in comparisons)
-        found.append(Line(name, meaning, tuple(number(value) for value in values), ratios, group))
+    for key, measure in MEASURES.items():
+        values = [run.counters[key] for run in summaries]
+        if key in _OPTIONAL and not any(values):
+            continue
+        ratios = tuple(ratio(comparison.ratios.get(key)) for comparison in comparisons)
+        found.append(Line(measure.name, measure.meaning, tuple(map(number, values)), ratios, measure.group))
         if key == "cached_prompt_tokens":
-            rates = tuple(NOT_REPORTED if r.prefix_hit_rate is None else percent(r.prefix_hit_rate) for r in summaries)
+            rates = tuple(map(rate, (run.prefix_hit_rate for run in summaries)))
             meaning = "cached over all prompt tokens"
-            found.append(Line("prefix hit rate", meaning, rates, ("",) * len(comparisons), group))
+            found.append(Line("prefix hit rate", meaning, rates, ("",) * len(comparisons), measure.group))
     return found
 
 
-def _ratio(comparison: Comparison, key: str) -> str:
-    ratio = comparison.ratios.get(key)
-    if ratio is None:
-        return ""
-    value, interval = ratio
-    return f"× {value:.2f} [{interval.low:.2f}–{interval.high:.2f}]"
+# --- numbers in words ------------------------------------------------------------------------------------------------
 
 
 def number(value: float | None) -> str:
     """Three or so digits that matter."""
     if value is None:
         return NOT_REPORTED
-    if value >= 100 or value == int(value):
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    if abs(value) >= 100 or value == int(value):
+        return minus(f"{value:,.0f}")
+    return minus(f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}")
 
 
 def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _range(interval: Interval) -> str:
+def rate(share: float | None) -> str:
+    """A share that may not be known."""
+    return NOT_REPORTED if share is None else percent(share)
+
+
+def percent_range(interval: Interval) -> str:
     return f"{100 * interval.low:.1f}–{100 * interval.high:.1f}"
+
+
+def points(difference: float, interval: Interval) -> str:
+    """A difference of shares in percentage points."""
+    return minus(f"{100 * difference:+.1f} points [{100 * interval.low:+.1f} to {100 * interval.high:+.1f}]")
+
+
+def saved(estimate: Estimate | None) -> str:
+    """A ratio to the baseline as what it saves."""
+    if estimate is None:
+        return NOT_REPORTED
+    low, high = 1 - estimate.interval.high, 1 - estimate.interval.low
+    return minus(f"{100 * (1 - estimate.value):.1f} % [{100 * low:.1f} to {100 * high:.1f}]")
+
+
+def difference(estimate: Estimate | None) -> str:
+    """A difference of means with its interval."""
+    if estimate is None:
+        return NOT_REPORTED
+    low, high = number(estimate.interval.low), number(estimate.interval.high)
+    return f"{number(estimate.value)} [{low} to {high}]"
+
+
+def ratio(estimate: Estimate | None) -> str:
+    """A ratio of means with its interval; "" where there is none."""
+    if estimate is None:
+        return ""
+    return f"× {estimate.value:.2f} [{estimate.interval.low:.2f}–{estimate.interval.high:.2f}]"
+
+
+def p_value(p: float) -> str:
+    return "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}"
+
+
+def minus(text: str) -> str:
+    """A number with a minus sign instead of a hyphen."""
+    return text.replace("-", "\u2212")
+
+
+# --- the terminal ----------------------------------------------------------------------------------------------------
 
 
 def print_table(summaries: Sequence[Summary], comparisons: Sequence[Comparison] = ()) -> None:
@@ -117,7 +135,7 @@ def print_table(summaries: Sequence[Summary], comparisons: Sequence[Comparison] 
     from rich.table import Table
 
     first = summaries[0]
-    title = f"{first.task}, {first.num_samples} problems; means per problem"
+    title = f"{first.task}, {first.num_problems} problems; means per problem"
     table = Table(title=title, title_justify="left", pad_edge=False, box=None, header_style="bold")
     table.add_column("", no_wrap=True)
     for run in summaries:
@@ -126,7 +144,8 @@ def print_table(summaries: Sequence[Summary], comparisons: Sequence[Comparison] 
         table.add_column(f"{comparison.label} / {comparison.baseline}", justify="right")
     for line in lines(summaries, comparisons):
         table.add_row(line.name, *line.cells, *line.ratios)
-    Console(soft_wrap=not Console().is_terminal).print(table)
+    # A run may be called what it likes: nothing in its name is markup.
+    Console(soft_wrap=not Console().is_terminal, markup=False).print(table)
     for run in summaries:
         if run.num_answered < run.num_samples:
-            print(f"{run.label}: {run.num_samples - run.num_answered} of {run.num_samples} problems were not answered")
+            print(f"{run.label}: {run.num_samples - run.num_answered} of {run.num_samples} samples were not answered")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from sprint.evals.figures import COLOURS, FAINT, INK
+from sprint.evals.drawing import COLOURS, FAINT, INK
 
 WIDTH, LEFT, LANE, GAP = 880, 118, 26, 6
 _COLOURS = {"plan": COLOURS[0], "final": "#134e4a", "execution": "#5eead4", "sequential": COLOURS[1]}

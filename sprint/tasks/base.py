@@ -42,6 +42,7 @@ class Grade(StrEnum):
     DIVISION_BY_ZERO = "division_by_zero"
     NOT_AN_EXPRESSION = "not_an_expression"  # an answer that is not of the kind asked for
     NO_ANSWER = "no_answer"  # nothing boxed
+    UNDECIDED = "undecided"  # too long, too deep or too slow to compare; counts as wrong
 
     @property
     def is_correct(self) -> bool:

@@ -1,8 +1,8 @@
 """Countdown: reach a target with some numbers and + - * /.
 
-The teacher tries first moves one after the other, in words and arithmetic, then checks what it found. Every branch
-starts again from the given numbers, so the branches do not depend on each other; nothing in the prose says so. The
-searching stands in `countdown_search`; answers are graded by `expressions`, which shares no code with it.
+The teacher tries first moves one after the other, tersely, then checks what it found. Every branch starts again from
+the given numbers, so the branches do not depend on each other; nothing in the prose says so. The searching stands in
+`countdown_search`; answers are graded by `expressions`, which shares no code with it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sprint.tasks.countdown_search import (
 )
 from sprint.tasks.expressions import Rules, check
 
-_LARGEST = 99  # values stay two-digit (one token each) where the target is; otherwise:
+_TWO_DIGITS = 99  # targets up to here keep all values small, one token each; otherwise:
 _LARGEST_WIDE = 9_999
 _NUMBERS = re.compile(r"numbers:?\s*\[?\s*([0-9]{1,9}(?:(?:\s*,\s*and\s+|\s*,\s*|\s+and\s+)[0-9]{1,9})*)")
 _TARGET = re.compile(r"(?:reach|make|equals?|equal to|Calculate|target(?: is|:)?)\s+([0-9]{1,9})(?![0-9])")
@@ -38,8 +38,8 @@ class CountdownOptions(Options):
     """How many numbers, how large they and the target may be, and how many first moves the teacher shows at most."""
 
     num_numbers: int = bounded(3, 3, 6)
-    max_number: int = bounded(20, 3, 99)
-    max_target: int = bounded(99, 10, 999)
+    max_number: int = bounded(10, 3, 99)
+    max_target: int = bounded(50, 10, 999)
     max_branches: int = bounded(12, 2, 16)
 
 
@@ -53,13 +53,15 @@ class Countdown(Task):
 
     @property
     def largest(self) -> int:
-        """The largest value the teacher ever writes."""
-        return _LARGEST if self.options.max_target <= _LARGEST else _LARGEST_WIDE
+        """The largest value that the teacher goes on with: no more than need be, as each is a fact to be learned."""
+        most = max(self.options.max_target, self.options.max_number)
+        return most if self.options.max_target <= _TWO_DIGITS else _LARGEST_WIDE
 
     def draw(self, rng: random.Random) -> Mapping[str, Any]:
-        """Numbers and a target that some play of all of them reaches and no number or single move does."""
+        """Numbers, the largest first, and a target that some play of all reaches and no number or single move does."""
         while True:
-            numbers = [rng.randint(1, self.options.max_number) for _ in range(self.options.num_numbers)]
+            drawn = (rng.randint(1, self.options.max_number) for _ in range(self.options.num_numbers))
+            numbers = sorted(drawn, reverse=True)
             hand = starting_hand(numbers)
             early = set(numbers) | {move.result.value for move in moves(hand, self.largest)}
             while len(hand) > 1 and (possible := list(moves(hand, self.largest))):
@@ -73,8 +75,7 @@ class Countdown(Task):
 
     def question(self, data: Mapping[str, Any]) -> str:
         numbers = ", ".join(map(str, data["numbers"]))
-        rule = "Use each number at most once, and not all need be used."
-        return f"Use the numbers {numbers} with +, -, * and / to reach {data['target']}.\n{rule}"
+        return f"Use the numbers {numbers}, each at most once, with +, -, * and / to reach {data['target']}."
 
     def answer(self, data: Mapping[str, Any]) -> str:
         return self._solution(data)[-1].result.text
@@ -110,7 +111,7 @@ class Countdown(Task):
             text += lines
             if found:
                 return text, found
-        return text + winning_branch(solution), solution
+        return text + winning_branch(solution, data["target"]), solution
 
     def _solution(self, data: Mapping[str, Any]) -> tuple[Move, ...]:
         line = solve(starting_hand(data["numbers"]), data["target"], self.largest)

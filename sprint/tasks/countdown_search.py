@@ -82,48 +82,52 @@ def _whole(left: int, sign: str, right: int) -> int | None:
 
 
 # --- the teacher's prose ---------------------------------------------------------------------------------------------
+#
+# Terse, so that a small model learns it from scratch in minutes. What a line takes from elsewhere stands near by: a
+# branch opens with the numbers that it leaves and the target, and ends with whether it hit. Every result says at once
+# on which side of the target it lies, so that comparing is taught by every line and not only by the rare hit.
 
 
 def full_branch(first: Move, target: int, largest: int) -> tuple[list[str], tuple[Move, ...]]:
-    """A branch of which two terms are left: every operation on them until one hits. Lines, and the hit (or nothing)."""
-    lines = _opening(first)
+    """A branch of which two terms are left: every operation on them. Lines, and the first hit (or nothing)."""
+    lines, found = _opening(first, target), tuple[Move, ...]()
     left, right = sorted(first.hand, key=lambda term: -term.value)
     last = {move.sides: move for move in moves(first.hand, largest)}
     for sign in "+-*/":
         sides = f"{left.value}{sign}{right.value}"
         value = _whole(left.value, sign, right.value)
-        if value == target and sides in last:
-            return [*lines, f"{sides}={target}, the target.", _gives(first, last[sides])], (first, last[sides])
-        lines.append(_miss(sides, value, target, largest))
-    return [*lines, _gives_nothing(first, target)], ()
+        if value is None:
+            continue
+        hits = value == target and sides in last
+        lines.append(_hit(last[sides]) if hits else _miss(sides, value, target, largest))
+        found = found or ((first, last[sides]) if hits else ())
+    return [*lines, _verdict(found)], found
 
 
 def sampled_branch(first: Move, target: int, largest: int, rng: random.Random) -> tuple[list[str], tuple[Move, ...]]:
     """A branch too wide to search: some plays to the end. Lines, and the line of moves that hit (or nothing)."""
-    lines = _opening(first)
+    lines = _wide_opening(first, target)
     plays = {tuple(move.equation for move in line): line for line in _plays(first, target, largest, rng)}
     for number, line in enumerate(plays.values()):
         if number:
             lines.append(f"Back to {_listed(first.hand)}.")
         lines += [f"{move.equation}." for move in line[1:-1]]
         if line[-1].result.value == target:
-            return [*lines, f"{line[-1].equation}, the target.", _gives(first, line[-1])], line
-        lines.append(f"{line[-1].equation}, not {target}.")
-    return [*lines, _gives_nothing(first, target)], ()
+            return [*lines, _hit(line[-1]), _verdict(line)], line
+        lines.append(_miss(line[-1].sides, line[-1].result.value, target, largest))
+    return [*lines, _verdict(())], ()
 
 
-def winning_branch(line: Sequence[Move]) -> list[str]:
+def winning_branch(line: Sequence[Move], target: int) -> list[str]:
     """The branch that goes straight to the target."""
     middle = [f"{move.equation}." for move in line[1:-1]]
-    return [*_opening(line[0]), *middle, f"{line[-1].equation}, the target.", _gives(line[0], line[-1])]
+    return [*_wide_opening(line[0], target), *middle, _hit(line[-1]), _verdict(line)]
 
 
 def final_check(line: Sequence[Move], target: int) -> list[str]:
     """The found expression, worked out once more."""
-    expression = line[-1].result.text
     steps = [f"{move.equation}." for move in line]
-    closing = ["Each number is used at most once.", f"So {expression} equals {target}."]
-    return [f"Let me check {expression}.", *steps, *closing]
+    return [f"Let me check {line[-1].result.text}.", *steps, "No number is used twice.", f"So it is {target}."]
 
 
 def _plays(first: Move, target: int, largest: int, rng: random.Random) -> list[tuple[Move, ...]]:
@@ -137,24 +141,29 @@ def _play(first: Move, target: int, largest: int, rng: random.Random) -> tuple[M
     return tuple(line)
 
 
-def _opening(first: Move) -> list[str]:
-    return [f"Let me try starting with {first.sides}.", f"{first.equation}.", f"Then {_listed(first.hand)} are left."]
+def _opening(first: Move, target: int) -> list[str]:
+    rest = _listed(first.hand[1:])
+    return [f"Let me try {first.sides} with {rest} for {target}.", f"{first.equation}."]
 
 
-def _miss(sides: str, value: int | None, target: int, largest: int) -> str:
-    if value is None:
-        return f"{sides} is not whole."
-    return f"{sides} is over {largest}." if value > largest else f"{sides}={value}, not {target}."
+def _wide_opening(first: Move, target: int) -> list[str]:
+    return [*_opening(first, target), f"Then {_listed(first.hand)} are left."]
 
 
-def _gives(first: Move, last: Move) -> str:
-    return f"So starting with {first.sides} gives {last.result.text}."
+def _miss(sides: str, value: int, target: int, largest: int) -> str:
+    if value > largest:
+        return f"{sides} big."
+    return f"{sides}={value} {'low' if value < target else 'high'}." if value != target else f"{sides}={value}."
 
 
-def _gives_nothing(first: Move, target: int) -> str:
-    return f"So starting with {first.sides} I do not see {target}."
+def _hit(last: Move) -> str:
+    return f"{last.equation} is {last.result.text}."
+
+
+def _verdict(found: Sequence[Move]) -> str:
+    return "Found." if found else "Nothing."
 
 
 def _listed(hand: Sequence[Term]) -> str:
     values = [str(term.value) for term in hand]
-    return f"{', '.join(values[:-1])} and {values[-1]}"
+    return f"{', '.join(values[:-1])} and {values[-1]}" if len(values) > 1 else values[0]

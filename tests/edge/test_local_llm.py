@@ -5,6 +5,7 @@ The model is tiny and random, so its texts are garbage.
 
 import asyncio
 import pickle
+import random
 from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import replace
@@ -13,6 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
+from transformers import AutoModelForCausalLM
 
 from serve_app.pools.continuation import Continuation
 from serve_app.pools.local_llm import LocalLLM
@@ -26,8 +28,11 @@ from sprint.render import Prompter
 from sprint.scripted import ScriptedLLM
 from sprint.tags import prompt
 from sprint.tokenizer import HFTokenizer
+from tests.edge.engine_logprobs import asked_everywhere, assert_probable
 from tests.edge.tiny_model import CONTEXT_TOKENS, ENDING, ENDLESS, save_tiny_model
 from tests.llm_contract import GREEDY, LAWS, Subject, ids, text
+from tests.parity import LEAKS, laid, random_trajectory, training_logits
+from train.options import Attention
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +45,7 @@ def runner() -> Iterator[asyncio.Runner]:
 @pytest.fixture(scope="module")
 def subject(tmp_path_factory: pytest.TempPathFactory, runner: asyncio.Runner) -> Iterator[Subject]:
     folder: Path = tmp_path_factory.mktemp("models") / "tiny"
-    save_tiny_model(folder)
+    save_tiny_model(folder, sharpness=0.1)  # so that log-probabilities can be compared to 1e-4
     args = {"model": str(folder), "max_model_len": CONTEXT_TOKENS, "kv_cache_memory_bytes": 64 << 20}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (ENVIRONMENT | CPU_ENVIRONMENT).items():
@@ -164,6 +169,23 @@ def test_any_whole_number_is_a_seed(subject: Subject, runner: asyncio.Runner, se
     seeded = replace(GREEDY, temperature=1.0, seed=seed)
     first, second = (runner.run(subject.ask(seeded)) for _ in range(2))
     assert ids(first) == ids(second)
+
+
+# --- what training teaches --------------------------------------------------------------------------------------------
+
+
+def test_training_gives_each_token_the_probability_that_the_engine_gives_it(
+    subject: Subject, runner: asyncio.Runner
+) -> None:
+    """Layout `exact`, packed, against the engine loop's own prompts; the same check finds out what leaks."""
+    engine, rng = _server(subject)._engine, random.Random(0)
+    model = AutoModelForCausalLM.from_pretrained(engine.vllm_config.model_config.model).eval()
+    row, calls = laid(subject.tokenizer, [random_trajectory(rng, *prompts) for prompts in ((2, 0), (6,))])
+    expected = runner.run(asked_everywhere(engine, calls))
+    assert_probable(training_logits(model, row, Attention.DENSE), expected)
+    for leak in LEAKS:
+        with pytest.raises(AssertionError, match="log-probabilities differ"):
+            assert_probable(training_logits(model, leak(row), Attention.DENSE), expected)
 
 
 # --- a rollout that is given up ---------------------------------------------------------------------------------------

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pyarrow
 import pyarrow.parquet
@@ -20,15 +20,17 @@ import torch
 from sprint.card import Instruction, Method, ModelCard
 from sprint.config import validate
 from sprint.errors import ConfigError, InputError, SprintError
+from sprint.files import read_json, read_jsonl
 from sprint.render import trajectory_text
 from sprint.types import Execution, Round, Trajectory
+from tests.edge.killing import deadly, make_plan
 from train import run as driver
 from train.config import TrainConfig, TrainSummary
 from train.data import Order, Rows
 from train.models import SupervisedLoss, load, prepare
 from train.optim import is_hidden_matrix, rate_factor
 
-STEPS, KILLED_AT = 9, 6
+STEPS, FIRST_KILLED_AT, KILLED_AT = 9, 2, 6
 
 
 def example(i: int) -> dict[str, object]:
@@ -97,9 +99,10 @@ def losses(config: TrainConfig) -> list[float]:
 
 @pytest.fixture(scope="module")
 def reference(folder: Path, ray: None) -> tuple[TrainConfig, TrainSummary, list[str]]:
-    """An uninterrupted run, and what it said."""
+    """An uninterrupted run that looks at what it has learned now and then, and what it said."""
     said: list[str] = []
-    settings = config(folder, "reference")
+    check = {"every": 4, "task": "countdown", "problems": 2, "max_tokens": 24}
+    settings = config(folder, "reference", check=check)
     return settings, driver.train(settings, said.append), said
 
 
@@ -112,6 +115,19 @@ def test_the_loss_falls_and_the_summary_tells(reference: tuple[TrainConfig, Trai
     assert (summary.method, summary.examples, summary.dropped) == ("sprint", 24, 0)
     assert 0 < summary.supervised_tokens < summary.tokens
     assert sum(f"/{STEPS}  loss" in line for line in said) == STEPS
+    assert summary.smoke
+    assert any(line.startswith("smoke generation: ") for line in said)
+    card = (summary.export / "README.md").read_text(encoding="utf-8")
+    assert read_json(settings.folder / "rows" / "info.json")["fingerprint"] in card
+
+
+def test_a_check_is_told_and_changes_nothing(reference: tuple[TrainConfig, TrainSummary, list[str]]) -> None:
+    """That it changes nothing is what the other tests say: they compare this run with others that do not check."""
+    settings, _, said = reference
+    found = {line["step"]: line["check"] for line in read_jsonl(settings.folder / "metrics.jsonl") if "check" in line}
+    assert sorted(found) == [4, 8]
+    assert all(check["problems"] == 2 and check["generated_tokens"] > 0 for check in found.values())
+    assert sum("format 0%, right 0%" in line for line in said) == 2
 
 
 def plain_losses(settings: TrainConfig) -> list[float]:
@@ -146,36 +162,26 @@ def test_two_workers_do_what_one_plain_loop_does(reference: tuple[TrainConfig, T
     assert losses(settings) == pytest.approx(plain_losses(settings), rel=5e-3)
 
 
-def dying() -> Any:
-    """A training function in which one worker is killed before a step; nested, so that it travels by value."""
-
-    def function(settings: dict[str, Any]) -> None:
-        import os
-        import signal
-
-        import train.loop
-
-        step = train.loop._Trainer._optimizer_step
-
-        def fatal_step(self: Any) -> None:
-            if self.step == 6 and self.rank == 1:
-                os.kill(os.getpid(), signal.SIGKILL)
-            step(self)
-
-        train.loop._Trainer._optimizer_step = fatal_step  # type: ignore[method-assign]
-        train.loop.worker(settings["job"])
-
-    return function
+@pytest.fixture(scope="module")
+def killed(folder: Path, ray: None) -> TrainConfig:
+    """A run that survives the death of one worker and stops at the death of another; and the same under other names."""
+    settings = config(folder, "killed", max_failures=1)
+    plan = make_plan(folder / "plan", {FIRST_KILLED_AT: 0, KILLED_AT: 1})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(driver, "_train_on_worker", deadly(plan))
+        with pytest.raises(SprintError, match="training killed failed"):
+            driver.train(settings, lambda line: None)
+    assert not list(plan.iterdir())
+    shutil.copytree(settings.folder, settings.folder.with_name("fewer"))
+    told = settings.folder.with_name("fewer") / "config.json"
+    told.write_text(json.dumps(json.loads(told.read_text()) | {"name": "fewer"}))
+    return settings
 
 
 def test_a_killed_run_resumes_as_if_it_had_not_been(
-    folder: Path, reference: tuple[TrainConfig, TrainSummary, list[str]], monkeypatch: pytest.MonkeyPatch
+    folder: Path, killed: TrainConfig, reference: tuple[TrainConfig, TrainSummary, list[str]]
 ) -> None:
-    settings = config(folder, "killed")
-    with monkeypatch.context() as patch:
-        patch.setattr(driver, "_train_on_worker", dying())
-        with pytest.raises(SprintError, match="training killed failed"):
-            driver.train(settings, lambda line: None)
+    settings = killed
     assert not settings.export_folder.exists()
     with pytest.raises(ConfigError, match=r"already exists .* give resume"):
         driver.train(settings, lambda line: None)
@@ -184,6 +190,20 @@ def test_a_killed_run_resumes_as_if_it_had_not_been(
     summary = driver.train(config(folder, "killed", resume=True), lambda line: None)
     assert losses(settings) == losses(reference[0])
     assert summary.supervised_tokens == reference[1].supervised_tokens
+
+
+def test_a_run_goes_on_with_fewer_workers(
+    folder: Path, killed: TrainConfig, reference: tuple[TrainConfig, TrainSummary, list[str]]
+) -> None:
+    with pytest.raises(ConfigError, match=r"takes \d+ rows a step, .* expected accumulation=2"):
+        driver.train(config(folder, "fewer", resume=True, workers=1), lambda line: None)
+    said: list[str] = []
+    settings = config(folder, "fewer", resume=True, workers=1, accumulation=2)
+    driver.train(settings, said.append)
+    assert f"going on with fewer after step {KILLED_AT}" in said
+    assert "converting its checkpoint of 2 workers for 1" in said
+    assert losses(settings)[:KILLED_AT] == losses(reference[0])[:KILLED_AT]
+    assert losses(settings) == pytest.approx(losses(reference[0]), rel=1e-3)  # Muon's products are rounded to bf16
 
 
 def test_the_export_loads_and_is_what_was_trained(reference: tuple[TrainConfig, TrainSummary, list[str]]) -> None:
@@ -196,7 +216,7 @@ def test_the_export_loads_and_is_what_was_trained(reference: tuple[TrainConfig, 
     assert model.generation_config.eos_token_id == tokenizer.eos_token_id
     assert model.config.vocab_size >= len(tokenizer)
     ids = torch.tensor([tokenizer.encode("3+4?\n<think>\n")])
-    [checkpoint] = sorted(settings.folder.glob(f"checkpoint_*/engine/global_step{STEPS}/mp_rank_00_model_states.pt"))
+    [checkpoint] = sorted(settings.folder.glob(f"checkpoints/step-*{STEPS}/engine/mp_rank_00_model_states.pt"))
     weights = torch.load(checkpoint, weights_only=False)["module"]
     trained = load(settings.start, False, False).eval()
     trained.load_state_dict({name.removeprefix("lm."): value for name, value in weights.items()})

@@ -8,10 +8,10 @@ ENDLESS = "list the tasks"
 ENDING = "count to three"
 
 
-def save_tiny_model(folder: Path) -> None:
+def save_tiny_model(folder: Path, sharpness: float = 1.0) -> None:
     tokenizer = make_tokenizer()
     tokenizer.save_pretrained(folder)
-    make_model(tokenizer).save_pretrained(folder)
+    make_model(tokenizer, sharpness).save_pretrained(folder)
 
 
 def make_tokenizer() -> Any:
@@ -31,8 +31,11 @@ def make_tokenizer() -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|end|>", pad_token="<|end|>")
 
 
-def make_model(tokenizer: Any) -> Any:
-    """A random model whose greedy answer to ENDING ends within forty tokens, and to others hardly ever."""
+def make_model(tokenizer: Any, sharpness: float = 1.0) -> Any:
+    """A random model whose greedy answer to ENDING ends within forty tokens, and to others hardly ever.
+
+    `sharpness` of its attention: with these weights it is so sharp that fp32 arithmetic is only good to 3e-4.
+    """
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
@@ -54,6 +57,8 @@ def make_model(tokenizer: Any) -> Any:
     broken = [token for token in range(len(tokenizer)) if not tokenizer.decode([token]).isascii()]
     end = tokenizer.eos_token_id
     with torch.no_grad():
+        for layer in model.model.layers:
+            layer.self_attn.q_proj.weight *= sharpness
         model.lm_head.weight[[*broken, end]] = 0  # these are never the likeliest ...
         ending = tokenizer.encode(ENDING) + greedy(model, tokenizer, ENDING)
         states = model.model(torch.tensor([ending])).last_hidden_state[0, -36:]

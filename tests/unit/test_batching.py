@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sprint.batching import IGNORED, PADDING, Row, labels_of, may_attend, pack, pad, row_of
+from sprint.batching import IGNORED, PADDING, Row, bins, labels_of, may_attend, pack, pad, row_of, tight_length
 from sprint.types import Branch, Tokens, TrainingExample
 
 
@@ -75,6 +75,32 @@ def test_packing_loses_nothing_and_mixes_nothing(items: list[TrainingExample], s
             if row.documents[i] != row.documents[j]
         )
     assert found == Counter((row.ids, row.labels) for row in rows)
+
+
+@given(st.lists(st.integers(1, 50), max_size=60), st.integers(0, 60))
+def test_every_document_is_in_one_row_and_goes_where_the_least_room_is_left(lengths: list[int], spare: int) -> None:
+    """Against best-fit decreasing as one would write it, looking at every row for every document."""
+    size = max(lengths, default=1) + spare
+    rooms: list[int] = []
+    for length in sorted(lengths, reverse=True):
+        fitting = [room for room in rooms if room >= length]
+        rooms.remove(min(fitting)) if fitting else None
+        rooms.append((min(fitting) if fitting else size) - length)
+    found = bins(lengths, size)
+    assert sorted(index for members in found for index in members) == list(range(len(lengths)))
+    assert sorted(size - sum(lengths[index] for index in members) for members in found) == sorted(rooms)
+
+
+@given(st.lists(st.integers(1, 500), min_size=1, max_size=40))
+def test_a_tight_length_holds_every_document_and_pads_no_more_than_the_longest_does(lengths: list[int]) -> None:
+    def padding(size: int) -> float:
+        return 1 - sum(lengths) / (size * len(bins(lengths, size)))
+
+    shortest, found = -(-max(lengths) // 8) * 8, tight_length(lengths)
+    assert shortest <= found <= 2 * shortest
+    assert found % 8 == 0
+    assert padding(found) <= padding(shortest)
+    assert found == shortest or padding(shortest) > 0.02
 
 
 def test_packing_is_tight_where_it_can_be() -> None:

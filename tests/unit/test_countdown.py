@@ -135,7 +135,7 @@ def test_countdown_traces_state_only_true_equations() -> None:
         task = get_task("countdown", **options)
         for problem in islice(task.problems(Split.TRAIN), 10):
             reasoning = task.teach(problem).reasoning
-            found = re.findall(r"^([0-9]+)([-+*/])([0-9]+)=([0-9]+)[.,]", reasoning, re.MULTILINE)
+            found = re.findall(r"^([0-9]+)([-+*/])([0-9]+)=([0-9]+)(?=[ .=])", reasoning, re.MULTILINE)
             assert found
             for left, sign, right, result in found:
                 assert check(f"{left}{sign}{right}", Rules((int(left), int(right)), int(result))).is_correct
@@ -145,11 +145,31 @@ def test_small_countdown_traces_hold_only_small_numbers_and_long_branches() -> N
     task = get_task("countdown")
     for problem in islice(task.problems(Split.TRAIN), 30):
         reasoning = task.teach(problem).reasoning
-        assert max(map(int, re.findall(r"[0-9]+", reasoning))) <= 99
+        assert max(map(int, re.findall(r"[0-9]+", reasoning))) <= 50
         blocks = re.split(r"^Let me ", reasoning, flags=re.MULTILINE)[1:]
         assert all(len(block.strip().split("\n")) >= 5 for block in blocks)
-        assert "the target" in reasoning
         assert blocks[-1].startswith("check ")
+
+
+def test_every_result_is_told_from_the_target_and_every_hit_is_spelled_out() -> None:
+    task = get_task("countdown")
+    for problem in islice(task.problems(Split.TRAIN), 30):
+        target = problem.data["target"]
+        blocks = re.split(r"^Let me ", task.teach(problem).reasoning, flags=re.MULTILINE)[1:]
+        branches = [block for block in blocks if block.startswith("try ")]
+        assert any(branch.endswith("\nFound.\n") for branch in branches)
+        for opening, _, *lines in (branch.strip().split("\n") for branch in branches):
+            assert opening.endswith(f" for {target}.")
+            assert lines.pop() == ("Found." if any(" is " in line for line in lines) else "Nothing.")
+            for line in lines:
+                result = re.search(r"=([0-9]+)(.*)\.$", line)
+                if result is None:
+                    assert re.fullmatch(r"[0-9]+[*+][0-9]+ big\.", line)
+                    continue
+                value, mark = int(result[1]), result[2]
+                assert mark == (" low" if value < target else " high") if value != target else mark[:4] == " is "
+                if value == target:
+                    assert check(mark[4:], rules_of(problem.question)).is_correct
 
 
 def test_the_public_countdown_rows_pass_the_checker() -> None:

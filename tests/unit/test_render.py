@@ -12,10 +12,10 @@ from sprint.card import Instruction, Method, ModelCard
 from sprint.engine import Engine
 from sprint.errors import InputError, ProtocolError
 from sprint.options import EngineOptions
-from sprint.render import Layout, Prompter, branch_opening, training_example, trajectory_text
+from sprint.render import Layout, Prompter, Supervise, branch_opening, training_example, trajectory_text
 from sprint.scripted import ScriptedLLM
 from sprint.tokenizer import ByteTokenizer, Tokenizer
-from sprint.types import Tokens, Trajectory
+from sprint.types import Kind, Tokens, Trajectory
 from tests.unit.follow import follow
 from tests.unit.strategies import JoiningTokenizer, trajectories
 
@@ -69,6 +69,32 @@ def test_flat_is_one_sequence_that_supervises_the_executions_too(trajectory: Tra
     assert not flat.branches
     in_branches = sum(sum(branch.tokens.sampled) for branch in exact.branches)
     assert sum(flat.main.sampled) == sum(exact.main.sampled) + in_branches
+
+
+@given(trajectory=trajectories())
+@settings(max_examples=40)
+def test_supervising_all_teaches_the_whole_answer_and_its_end(trajectory: Trajectory) -> None:
+    """As the paper trains: every token behind the prompt, the runtime's tags, the closing think tag and the end."""
+    tokenizer = ByteTokenizer()
+    text, prompter = trajectory_text(trajectory), Prompter(tokenizer, SPRINT)
+    flat = training_example("x", "q?", text, prompter, Layout.FLAT)
+    whole = training_example("x", "q?", text, prompter, Layout.FLAT, Supervise.ALL)
+    head = len(prompter.question_ids("q?"))
+    end = (*tokenizer.encode("\n</think>"), tokenizer.eos_id)
+    assert whole.main.ids == flat.main.ids + end
+    assert whole.main.sampled == (False,) * head + (True,) * (len(whole) - head)
+    assert whole.main.ids[head:] == (*tokenizer.encode(text.removeprefix("<think>\n")), tokenizer.eos_id)
+    assert whole.main.kinds[: len(flat)] == flat.main.kinds
+    assert Kind.NONE not in whole.main.kinds[head:]
+
+
+def test_supervising_all_changes_nothing_of_a_sequential_example() -> None:
+    prompter = Prompter(ByteTokenizer(), ModelCard(Method.RFT, Instruction.NONE))
+    some, whole = (
+        training_example("x", "q?", "<think>\nhm\n</think>", prompter, Layout.FLAT, supervise)
+        for supervise in Supervise
+    )
+    assert some == whole
 
 
 def test_a_sequential_example_supervises_everything_after_the_prompt() -> None:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from sprint.config import load_config, validate
 from sprint.errors import ConfigError, InputError
 from train.config import TrainConfig, recipe
-from train.data import COLUMNS, read_curated
 from train.optim import rate_factor
 from train.progress import progress_line
+from train.reading import COLUMNS, read_curated
 
 
 def config(**values: object) -> TrainConfig:

@@ -1,0 +1,65 @@
+"""What follows training: the model is exported and tried out, the run plotted and summed up. It knows no workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from sprint.card import ModelCard
+from sprint.files import read_jsonl, write_json
+from sprint.tokenizer import HFTokenizer
+from train import plots
+from train.card import readme
+from train.config import TrainConfig, TrainSummary
+from train.data import RowsInfo
+from train.export import finish
+from train.loop import WEIGHTS
+from train.progress import METRICS
+from train.reading import Curated
+from train.smoke import Smoke, generate
+
+
+def close(
+    config: TrainConfig,
+    curated: Curated,
+    info: RowsInfo,
+    tokenizer: HFTokenizer,
+    card: ModelCard,
+    say: Callable[[str], None],
+) -> TrainSummary:
+    """Export the weights in the run's folder, and say what the run came to.
+
+    Raises SprintError when the exported model does not load or write; then no model is put in place.
+    """
+    last = list(read_jsonl(config.folder / METRICS))[-1]
+    smoke: Smoke | None = None
+
+    def describe(draft: Path) -> str:
+        nonlocal smoke
+        smoke = generate(draft, curated.questions[0]) if config.smoke else None
+        return readme(config, card, curated, info, last, smoke)
+
+    finish(config.folder / WEIGHTS, tokenizer, card, config.export_folder, describe)
+    summary = TrainSummary(
+        name=config.name,
+        method=card.method,
+        steps=last["step"],
+        examples=info.examples,
+        dropped=info.dropped,
+        tokens=last["tokens"],
+        supervised_tokens=last["supervised_tokens"],
+        final_loss=last["loss"],
+        seconds=last["seconds"],
+        export=config.export_folder,
+        smoke=smoke.text if smoke else None,
+    )
+    plots.draw(config.folder)
+    write_json(config.folder / "summary.json", summary.model_dump(mode="json"))
+    _tell(summary, smoke, say)
+    return summary
+
+
+def _tell(summary: TrainSummary, smoke: Smoke | None, say: Callable[[str], None]) -> None:
+    if smoke:
+        say(smoke.line())
+    say(f"trained {summary.name}: {summary.steps} steps, loss {summary.final_loss:.4f}; model in {summary.export}")

@@ -1,0 +1,49 @@
+"""`sprint train --dry-run`: everything that is checked before a run is checked, and what it would take is said.
+
+Rows are packed in a folder that disappears, and no worker starts. It knows the driver's steps, not what they do.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from sprint.errors import SprintError
+from train.config import TrainConfig
+from train.estimate import Estimate, estimate
+from train.estimate_table import table
+from train.export import check_target
+from train.files import existing
+from train.reading import read_curated
+from train.refusals import check_settings
+from train.resume import check_name
+from train.run import absolute, make_rows
+from train.validation import split
+
+
+def dry_run(config: TrainConfig, say: Callable[[str], None] = print) -> Estimate:
+    """Say what a run would take.
+
+    Raises what `train.run.train` would before it starts, and SprintError when it will not fit.
+    """
+    from transformers import AutoConfig
+
+    config = absolute(config)
+    check_settings(config)
+    curated = read_curated(config.data)
+    training, held_out = split(curated, config)
+    check_target(config.export_folder)
+    check_name(config)
+    with tempfile.TemporaryDirectory(prefix="dry-run-", dir=existing(config.out)) as folder:
+        aside = config.model_copy(update={"out": Path(folder)})
+        job, info, _, card = make_rows(aside, curated, training, held_out)
+        model = AutoConfig.from_pretrained(job.start)
+    found = estimate(config, info, model, job.micro_rows, job.steps)
+    say(f"training {config.name} would take ({card.method}, from {config.start}):")
+    for line in table(found):
+        say(line)
+    if found.problem:
+        raise SprintError(found.problem)
+    say("it fits" if found.disk <= found.free_disk else "it fits the devices, but not this disk")
+    return found
