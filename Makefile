@@ -7,7 +7,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := install
-.PHONY: install demo test test-slow check bench bench-engine bench-service bench-train bench-gpu fuzz clean help
+.PHONY: install demo results test test-slow check bench bench-engine bench-service bench-train bench-gpu fuzz clean help
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -42,6 +42,7 @@ help:
 	@echo 'make                 build .venv (CPU); does nothing when it is current'
 	@echo 'make demo            traces -> curate -> train -> serve -> evaluate -> report, about 20 minutes on 2 cores'
 	@echo '                     QUICK=1 proves the chain in 5 minutes; TASK=countdown; OUT=folder; ARGS="--resume"'
+	@echo 'make results         the tables of the last demo again, from its run files; TASK, QUICK and OUT as for demo'
 	@echo 'make test            unit and edge tests'
 	@echo 'make test-slow       twenty rounds of killing model replicas under load, about 12 minutes'
 	@echo 'make check           lint, format, types'
@@ -55,6 +56,11 @@ help:
 
 demo: $(STAMP)
 	@$(BIN)/sprint demo --task '$(TASK)' $(if $(filter-out 0,$(QUICK)),--quick) $(if $(OUT),--out '$(OUT)') $(ARGS)
+
+DEMO = $(or $(OUT),runs/demo$(if $(filter-out chains,$(TASK)),-$(TASK))$(if $(filter-out 0,$(QUICK)),-quick))
+
+results: $(STAMP)
+	@$(BIN)/sprint report '$(DEMO)/sprint.jsonl' '$(DEMO)/rft.jsonl' --out '$(DEMO)/results.html' $(ARGS)
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest tests/unit tests/edge $(ARGS)

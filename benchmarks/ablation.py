@@ -30,6 +30,7 @@ from sprint.options import View
 from sprint.render import Layout, Prompter
 from sprint.steps import ENVIRONMENT
 from sprint.tasks import Problem, Split, Task, get_task
+from sprint.usage import Usage
 
 TASK = "countdown"
 MAX_TOKENS = 1500
@@ -182,12 +183,17 @@ def _ask(model: Path, task: Task, problems: Sequence[Problem], view: View) -> li
             "id": problem.id,
             "grade": task.grade(problem, rollout.answer_text),
             "well_formed": is_well_formed(rollout),
-            "sequential_tokens": rollout.usage.pipelined_tokens,
+            "sequential_tokens": _waited_for(rollout.usage, view),
             "generated_tokens": rollout.usage.generated_tokens,
             "stop_reason": rollout.stop_reason,
         }
         for problem, rollout in zip(problems, rollouts, strict=True)
     ]
+
+
+def _waited_for(usage: Usage, view: View) -> int:
+    """Tokens that are sampled one after the other: where executors are shown the whole plan, they wait for its end."""
+    return usage.barrier_tokens if view is View.WHOLE_PLAN else usage.pipelined_tokens
 
 
 def _sprint(*words: str) -> None:

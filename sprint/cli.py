@@ -1,7 +1,6 @@
-"""The `sprint` command. Each subcommand reads its options, then calls one function of one room.
+"""The `sprint` command. Each subcommand reads its options, then calls one function: of this room, or of one above.
 
-This is the one place in `sprint` that knows the rooms above it, and only inside functions: asking for help loads no
-framework.
+Everything is imported inside functions: asking for help loads no framework.
 """
 
 from __future__ import annotations
@@ -13,95 +12,13 @@ from typing import Any
 from pydantic import BaseModel
 
 import sprint
+from sprint import rooms
 from sprint.commandline import Command, execute
 from sprint.config import StrictModel
 
 
 class NoConfig(StrictModel):
     """A command without options."""
-
-
-# --- the rooms -------------------------------------------------------------------------------------------------------
-
-
-def _curate_config() -> type[BaseModel]:
-    from pipelines.config import CurateConfig
-
-    return CurateConfig
-
-
-def _curate(config: Any) -> object:
-    from pipelines.run import curate
-
-    return curate(config)
-
-
-def _inspect_config() -> type[BaseModel]:
-    from pipelines.views.config import InspectConfig
-
-    return InspectConfig
-
-
-def _inspect(config: Any) -> object:
-    from pipelines.views.inspect import inspect
-
-    return inspect(config)
-
-
-def _compare_config() -> type[BaseModel]:
-    from pipelines.views.config import CompareConfig
-
-    return CompareConfig
-
-
-def _compare(config: Any) -> object:
-    from pipelines.views.compare import compare
-
-    return compare(config)
-
-
-def _prepare_config() -> type[BaseModel]:
-    from train.prepare import PrepareConfig
-
-    return PrepareConfig
-
-
-def _prepare(config: Any) -> object:
-    from train.prepare import prepare_start
-
-    return prepare_start(config)
-
-
-def _train_config() -> type[BaseModel]:
-    from train.config import TrainConfig
-
-    return TrainConfig
-
-
-def _train(config: Any) -> object:
-    if config.dry_run:
-        from train.dryrun import dry_run
-
-        return dry_run(config)
-    from train.run import train
-
-    return train(config)
-
-
-def _serve_config() -> type[BaseModel]:
-    from serve_app.config import ServeConfig
-
-    return ServeConfig
-
-
-def _serve(config: Any) -> object:
-    from serve_app.run import serve
-
-    serve(config)
-    return None
-
-
-# --- this room -------------------------------------------------------------------------------------------------------
 
 
 def _generate_config() -> type[BaseModel]:
@@ -136,9 +53,7 @@ def _evaluate_config() -> type[BaseModel]:
 
 def _evaluate(config: Any) -> object:
     if config.batch:
-        from pipelines.evaluation.run import evaluate_batch
-
-        return evaluate_batch(config)
+        return rooms.evaluate_batch(config)
     from sprint.evals.run import evaluate
 
     return evaluate(config)
@@ -198,44 +113,44 @@ COMMANDS: Mapping[str, Command] = {
         "\n\nFinds what is parallel in them, and writes a SPRINT and an RFT set of the same problems."
         "\n\nExample: sprint curate traces/*.jsonl --out curated"
         "\n\nWith a model: sprint curate s3://bucket/traces --annotator openai --endpoint model=gpt-4o-mini",
-        _curate_config,
-        _curate,
+        rooms.curate_config,
+        rooms.curate,
         {"inputs": "INPUT..."},
     ),
     "curate inspect": Command(
         "Show one row of a curation, from raw trace to rounds."
         "\n\nExample: sprint curate inspect curated trace-17 --html trace-17.html",
-        _inspect_config,
-        _inspect,
+        rooms.inspect_config,
+        rooms.inspect,
         {"run": "RUN", "id": "ID"},
     ),
     "curate compare": Command(
         "Compare how two curations annotated the same traces.\n\nExample: sprint curate compare by-rules by-model",
-        _compare_config,
-        _compare,
+        rooms.compare_config,
+        rooms.compare,
         {"first": "RUN_A", "second": "RUN_B"},
     ),
     "prepare": Command(
         "Make a small untrained model to start from."
         "\n\nIts tokenizer is trained on the sets, so that twins share it and the first weights."
         "\n\nExample: sprint prepare curated/sprint curated/rft --out start",
-        _prepare_config,
-        _prepare,
+        rooms.prepare_config,
+        rooms.prepare,
         {"data": "FOLDER..."},
     ),
     "train": Command(
         "Fine-tune a model on a set (Ray Train, DeepSpeed)."
         "\n\nExample: sprint train curated/sprint --start start --name chains-sprint",
-        _train_config,
-        _train,
+        rooms.train_config,
+        rooms.train,
         {"data": "FOLDER"},
     ),
     "serve": Command(
         "Serve a model, OpenAI-compatible (Ray Serve, vLLM)."
         "\n\nA SPRINT model is answered for by a planner and parallel executors, any other as usual."
         "\n\nExample: sprint serve runs/chains-sprint/model --port 8000",
-        _serve_config,
-        _serve,
+        rooms.serve_config,
+        rooms.serve,
         {"model": "FOLDER"},
     ),
     "ask": Command(

@@ -56,7 +56,7 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 def _object(line: str, where: str) -> dict[str, Any]:
     try:
         value = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{where} is broken JSON: {error}") from None
     if not isinstance(value, dict):
         raise InputError(f"{where} holds a JSON {type(value).__name__}, expected an object")

@@ -12,6 +12,8 @@ from typing import Any
 
 from sprint.errors import InputError
 
+_MOST = 10**15  # of tokens, or seconds
+
 
 @dataclass(frozen=True, slots=True)
 class RoundCounts:
@@ -133,14 +135,21 @@ class Usage:
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Usage:
-        """A usage read back from JSON. Raises InputError on an unknown or non-numeric entry."""
-        known = {field.name for field in fields(Usage)}
+        """A usage read back from JSON. Raises InputError on an unknown entry, or one that is no count and no clock."""
+        if not isinstance(values, Mapping):
+            raise InputError(f"usage is a {type(values).__name__}, expected an object")
+        known = {field.name: "None" in str(field.type) for field in fields(Usage)}
         for key, value in values.items():
             if key not in known:
                 raise InputError(f"usage has an unknown entry {key!r}", field=key)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-                raise InputError(f"usage entry {key!r} is {value!r}, expected a number", field=key)
+            if not (_is_amount(value) or (value is None and known[key])):
+                raise InputError(f"usage entry {key!r} is {str(value)[:40]!r}, expected a number", field=key)
         return Usage(**values)
+
+
+def _is_amount(value: object) -> bool:
+    """Whether it is a number that can be added up. Clocks are differences, and may be a rounding error below 0."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and -1e-3 < value < _MOST
 
 
 def _plus(mine: float | None, theirs: float | None) -> float | None:

@@ -82,6 +82,7 @@ def _data(config: TrainConfig, curated: Curated, info: RowsInfo) -> dict[str, ob
         "set": f"{config.data.parent.name}/{config.data.name}",
         "examples": len(curated.ids),
         "trained on": info.examples,
+        "held out": len(curated.ids) - info.examples - info.dropped,
         "dropped, too long": info.dropped,
         "packed rows": f"{info.num_rows} of {info.row_tokens} tokens",
         "SHA-256 of the examples": data_hash(curated),

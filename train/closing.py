@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from sprint.card import ModelCard
 from sprint.files import read_jsonl, write_json
@@ -31,13 +32,14 @@ def close(
 
     Raises SprintError when the exported model does not load or write; then no model is put in place.
     """
-    last = list(read_jsonl(config.folder / METRICS))[-1]
+    lines = list(read_jsonl(config.folder / METRICS))
+    last = lines[-1]
     smoke: Smoke | None = None
 
     def describe(draft: Path) -> str:
         nonlocal smoke
         smoke = generate(draft, curated.questions[0]) if config.smoke else None
-        return readme(config, card, curated, info, last, smoke)
+        return readme(config, card, curated, info, exported(config, lines), smoke)
 
     finish(config.folder / WEIGHTS, tokenizer, card, config.export_folder, describe)
     summary = TrainSummary(
@@ -57,6 +59,14 @@ def close(
     write_json(config.folder / "summary.json", summary.model_dump(mode="json"))
     _tell(summary, smoke, say)
     return summary
+
+
+def exported(config: TrainConfig, lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """The metrics line of the exported weights: the last one, or the one with the lowest validation loss."""
+    validated = [line for line in lines if "validation" in line]
+    if config.validation.export == "last" or not validated:
+        return lines[-1]
+    return min(validated, key=lambda line: (line["validation"]["loss"], line["step"]))
 
 
 def _tell(summary: TrainSummary, smoke: Smoke | None, say: Callable[[str], None]) -> None:

@@ -9,7 +9,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from sprint.card import Method
 from sprint.errors import SprintError
+from train import format_check
 from train.config import TrainConfig
 from train.estimate import Estimate, estimate
 from train.estimate_table import table
@@ -17,8 +19,8 @@ from train.export import check_target
 from train.files import existing
 from train.reading import read_curated
 from train.refusals import check_settings
-from train.resume import check_name
-from train.run import absolute, make_rows
+from train.resume import check_name, check_steps
+from train.run import absolute, check_rows, make_rows
 from train.validation import split
 
 
@@ -31,6 +33,7 @@ def dry_run(config: TrainConfig, say: Callable[[str], None] = print) -> Estimate
 
     config = absolute(config)
     check_settings(config)
+    format_check.check_settings(config)
     curated = read_curated(config.data)
     training, held_out = split(curated, config)
     check_target(config.export_folder)
@@ -39,7 +42,11 @@ def dry_run(config: TrainConfig, say: Callable[[str], None] = print) -> Estimate
         aside = config.model_copy(update={"out": Path(folder)})
         job, info, _, card = make_rows(aside, curated, training, held_out)
         model = AutoConfig.from_pretrained(job.start)
-    found = estimate(config, info, model, job.micro_rows, job.steps)
+    check_rows(config, info.fingerprint)
+    check_steps(config, job.micro_rows, job.steps)
+    # Sequential examples have no branches in any layout.
+    shape = config.model_copy(update={"layout": "flat"}) if card.method is Method.RFT else config
+    found = estimate(shape, info, model, job.micro_rows, job.steps)
     say(f"training {config.name} would take ({card.method}, from {config.start}):")
     for line in table(found):
         say(line)

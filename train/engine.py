@@ -5,6 +5,8 @@ It knows models, optimizers and ZeRO; no data and no loop.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from train import lora
@@ -26,14 +28,34 @@ def make_engine(config: TrainConfig, start: str, micro_rows: int, attention: Att
     how = resolve(config.cross_entropy, config.use_gpu)
     model = SupervisedLoss(lm, config.precision is Precision.AUTOCAST, attention, how)
     settings = engine_config(config, micro_rows, sum(p.numel() for _, p in lora.learning(model)))
-    engine = deepspeed.initialize(
-        model=model,
-        model_parameters=[p for _, p in lora.learning(model)],
-        optimizer=make_optimizer(model, config),
-        config=settings,
-    )[0]
+    optimizer = make_optimizer(model, config)
+    with _at_rest(optimizer, config):
+        engine = deepspeed.initialize(
+            model=model,
+            model_parameters=[p for _, p in lora.learning(model)],
+            optimizer=optimizer,
+            config=settings,
+        )[0]
     _keep_norms(engine)
     return engine, kept
+
+
+@contextmanager
+def _at_rest(optimizer: Any, config: TrainConfig) -> Iterator[None]:
+    """While DeepSpeed takes the optimizer over: in bf16 without ZeRO it steps once on gradients of zero.
+
+    That step would decay the weights and count as Adam's first, after which the first real ones are too small.
+    """
+    if config.zero_stage or config.precision is not Precision.BF16:
+        yield
+        return
+    rates = [group["lr"] for group in optimizer.param_groups]
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0
+    yield
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+    optimizer.state.clear()
 
 
 def _keep_norms(engine: Any) -> None:

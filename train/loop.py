@@ -5,14 +5,17 @@ It is started by Ray Train in each worker process; the driver (`train.run`) has 
 
 from __future__ import annotations
 
+import math
 import shutil
 from dataclasses import dataclass
 from typing import Any
 
 from sprint.card import ModelCard
+from sprint.errors import SprintError
 from train.checkpoints import Checkpoints
 from train.config import Precision, TrainConfig
 from train.faults import NotFinite, Watch
+from train.files import put_folder
 from train.format_check import FormatCheck
 from train.process import prepare_process
 from train.validation import BEST, HELD_OUT, Stopping, Validation
@@ -163,6 +166,8 @@ class _Trainer:
         """Losses on the held-out rows; the weights are kept when they are the best and are to be exported."""
         with self.meter.paused():
             found = validation.losses(self.engine, self._batch)
+            if not math.isfinite(found["loss"]):
+                raise SprintError(f"the validation loss of step {self.step} is not a finite number")
             if self.stopping.is_better(found["loss"]) and self.config.validation.export == "best":
                 save_weights(self.engine, self.config.folder / BEST)
         return found
@@ -172,7 +177,8 @@ class _Trainer:
         if self.config.validation.export == "last":
             save_weights(self.engine, folder / WEIGHTS)
         elif self.rank == 0:
-            shutil.copytree(folder / BEST, folder / WEIGHTS, dirs_exist_ok=True)
+            with put_folder(folder / WEIGHTS) as draft:  # not into it: an exported model may be the same files
+                shutil.copytree(folder / BEST, draft, dirs_exist_ok=True)
 
     def resume(self) -> None:
         """Go back to the last checkpoint, if there is one: weights, optimizer, random numbers, step and counts."""

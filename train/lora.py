@@ -41,6 +41,22 @@ def adapt(lm: Any, config: LoraConfig) -> None:
     except ValueError:
         names = ", ".join(config.targets)
         raise ConfigError(f"lora: the model has no linear layers called {names}", field="lora.targets") from None
+    _check_adapted(lm, config.targets)
+
+
+def _check_adapted(lm: Any, targets: tuple[str, ...]) -> None:
+    """Adapters are on linear layers alone, not on the head, and every target names some. Raises ConfigError."""
+    adapted = {name: module for name, module in lm.named_modules() if hasattr(module, "lora_A")}
+    unknown = [target for target in targets if not any(f".{name}".endswith(f".{target}") for name in adapted)]
+    if unknown:
+        raise ConfigError(f"lora: the model has no linear layers called {', '.join(unknown)}", field="lora.targets")
+    head = lm.get_output_embeddings()
+    for name, module in adapted.items():
+        if module is head or not isinstance(module.base_layer, torch.nn.Linear):
+            raise ConfigError(
+                f"lora: {name} is not a linear layer within the model, expected lora.targets that are",
+                field="lora.targets",
+            )
 
 
 def merged(lm: Any, weights: dict[str, Tensor]) -> dict[str, Tensor]:

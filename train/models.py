@@ -80,6 +80,8 @@ def check_start(start: str) -> tuple[HFTokenizer, int]:
         tokenizer = HFTokenizer(start)
     except InputError as error:
         raise ConfigError(f"start: {error}", field="start") from None
+    if not all(isinstance(getattr(config, name, None), int) for name in ("vocab_size", "max_position_embeddings")):
+        raise ConfigError(f"start: {start} does not say its vocabulary and context, expected a model of text alone")
     check_model(config)
     check_head(config)
     if tokenizer.eos_id is None:

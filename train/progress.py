@@ -34,9 +34,9 @@ def _follow(path: Path, stop: threading.Event, say: Callable[[str], None]) -> No
     while True:
         last_look = stop.wait(0.5)
         now = whole_lines(path)
-        for line in now:
-            if line not in seen:
-                say(progress_line(line))
+        more = now[len(seen) :] if now[: len(seen)] == seen else [line for line in now if line not in seen]
+        for line in more:
+            say(progress_line(line))
         seen = now
         if last_look:
             return

@@ -66,6 +66,13 @@ def keep_settings(config: TrainConfig) -> None:
 
 def keep_steps(config: TrainConfig, micro_rows: int, steps: int) -> None:
     """Remember how many rows a step takes; gone on with, a run must take as many. Raises ConfigError."""
+    check_steps(config, micro_rows, steps)
+    rows = config.workers * config.accumulation * micro_rows
+    write_json(config.folder / _STEPS, {"rows": rows, "steps": steps})
+
+
+def check_steps(config: TrainConfig, micro_rows: int, steps: int) -> None:
+    """Whether a run that is there takes as many rows a step and as many steps. Raises ConfigError."""
     rows = config.workers * config.accumulation * micro_rows
     path = config.folder / _STEPS
     if path.exists():
@@ -74,7 +81,6 @@ def keep_steps(config: TrainConfig, micro_rows: int, steps: int) -> None:
             raise ConfigError(_other_rows(config, micro_rows, before["rows"]), field="workers")
         if before["steps"] != steps:
             raise ConfigError(f"resume: run {config.name!r} was begun for {before['steps']} steps, found {steps}")
-    write_json(path, {"rows": rows, "steps": steps})
 
 
 def _other_rows(config: TrainConfig, micro_rows: int, rows: int) -> str:
@@ -97,6 +103,8 @@ def make_ready(config: TrainConfig, say: Callable[[str], None]) -> None:
     discard_drafts(config.folder)
     found = latest(config.folder)
     if found is None:
+        if config.resume:
+            say(f"{config.name} has no checkpoint in {config.out} to go on from: it begins at step 1")
         return
     say(f"going on with {config.name} after step {found.step}")
     if found.world == config.workers or config.zero_stage == 0 or converted(found):

@@ -26,15 +26,15 @@ from train.config import SCRATCH, Precision, TrainConfig, TrainSummary
 from train.data import Order, RowsInfo, encode, write_rows
 from train.export import check_target
 from train.faults import Fault, told
-from train.files import put_folder
+from train.files import put_folder, sole_writer
 from train.loop import ROWS, Job, worker
 from train.models import check_start, prepare, vocabulary
 from train.options import Attention
 from train.process import environment
 from train.progress import followed
 from train.reading import Curated, read_curated
-from train.refusals import check_settings
-from train.resume import begin, check_name, keep_settings, keep_steps, make_ready
+from train.refusals import check_room, check_settings
+from train.resume import SETTINGS, begin, check_name, keep_settings, keep_steps, make_ready
 from train.validation import HELD_OUT, split
 
 Say = Callable[[str], None]
@@ -55,14 +55,26 @@ def train(config: TrainConfig, say: Say = print) -> TrainSummary:
     check_name(config)
     if config.dry_run:
         raise ConfigError("dry_run: train.dryrun.dry_run says what a run would take", field="dry_run")
+    with sole_writer(config.folder):
+        return _train(config, curated, training, held_out, say)
+
+
+def _train(
+    config: TrainConfig, curated: Curated, training: Curated, held_out: Curated | None, say: Say
+) -> TrainSummary:
+    """The same, of settings that have been checked, by the only process that writes to the run's folder."""
     with _nothing_left_behind(config.folder):
         job, info, tokenizer, card = make_rows(config, curated, training, held_out)
     keep_settings(config)
     _announce(config, card, info, job, say)
     make_ready(config, say)
     cpus = max(os.cpu_count() or 1, config.workers * config.threads)
-    with ray_session(cpus), followed(config.folder, say):
-        _fit(job)
+    Fault.forget(config.folder)  # of a run whose driver was killed before it could tell
+    with ray_session(cpus):
+        if not os.environ.get("RAY_ADDRESS"):  # a cluster may still grow
+            check_room(config.workers, _resources(config), _cluster_resources())
+        with followed(config.folder, say):
+            _fit(job)
     _check_fault(config, training)
     return close(config, curated, info, tokenizer, card, say)
 
@@ -103,7 +115,7 @@ def make_rows(
 @contextmanager
 def _nothing_left_behind(folder: Path) -> Iterator[None]:
     """A new folder disappears again when its preparation fails."""
-    new = not folder.exists()
+    new = not (folder / SETTINGS).exists()  # it may be there, and empty
     try:
         yield
     except BaseException:
@@ -137,12 +149,17 @@ def _rows(
     tight = resolve(config.attention, branches, config.use_gpu, fp32) is not Attention.DENSE
     rows = encode(curated, prompter, layout, Supervise(config.supervise), vocabulary)
     folder = config.folder / name
-    before = read_json(folder / "info.json")["fingerprint"] if (folder / "info.json").exists() else None
     with put_folder(folder) as draft:
         info = write_rows(rows, draft, config.row_tokens, context, prompter.tokenizer.eos_id or 0, tight)
-        if before not in (None, info.fingerprint):
-            raise ConfigError(f"resume: {config.data} no longer holds what {config.name!r} began with", field="data")
+        check_rows(config, info.fingerprint, name)
     return info
+
+
+def check_rows(config: TrainConfig, fingerprint: str, name: str = ROWS) -> None:
+    """Whether a run that is there was begun with these rows. Raises ConfigError."""
+    before = config.folder / name / "info.json"
+    if before.exists() and read_json(before)["fingerprint"] != fingerprint:
+        raise ConfigError(f"resume: {config.data} no longer holds what {config.name!r} began with", field="data")
 
 
 def _job(config: TrainConfig, start: str, info: RowsInfo, card: ModelCard) -> Job:
@@ -159,8 +176,14 @@ def _announce(config: TrainConfig, card: ModelCard, info: RowsInfo, job: Job, sa
     )
     if config.lora.rank:
         say(lora.WARNING)
+    if config.warmup_steps >= job.steps:
+        say(f"warning: {config.warmup_steps} warmup_steps are all of {job.steps} steps: no rate reaches its peak")
     if info.dropped:
         say(f"dropped {info.dropped} examples longer than {info.row_tokens} tokens (longest: {info.longest_tokens})")
+    if config.validation.share:
+        held = RowsInfo(**read_json(config.folder / HELD_OUT / "info.json"))
+        dropped = f", dropped {held.dropped} longer than a row" if held.dropped else ""
+        say(f"validating on {held.examples} examples held out{dropped}")
 
 
 # --- during ----------------------------------------------------------------------------------------------------------
@@ -172,12 +195,11 @@ def _fit(job: Job) -> None:
     from ray.train.torch import TorchTrainer
 
     config = job.config
-    default = {"CPU": float(config.threads)} | ({"GPU": 1.0} if config.use_gpu else {})
     trainer = TorchTrainer(
         _train_on_worker,
         train_loop_config={"job": job},
         scaling_config=ScalingConfig(
-            num_workers=config.workers, use_gpu=config.use_gpu, resources_per_worker=config.resources or default
+            num_workers=config.workers, use_gpu=config.use_gpu, resources_per_worker=_resources(config)
         ),
         run_config=RunConfig(
             name=config.name,
@@ -191,6 +213,18 @@ def _fit(job: Job) -> None:
     except Exception as error:
         discard_drafts(config.folder)
         raise SprintError(f"training {config.name} failed: {_reason(error)}; see {config.folder}") from error
+
+
+def _resources(config: TrainConfig) -> dict[str, float]:
+    """What Ray sets aside for a worker."""
+    return config.resources or {"CPU": float(config.threads)} | ({"GPU": 1.0} if config.use_gpu else {})
+
+
+def _cluster_resources() -> dict[str, float]:
+    import ray
+
+    there: dict[str, float] = ray.cluster_resources()
+    return there
 
 
 def _reason(error: Exception) -> str:

@@ -5,6 +5,7 @@ It knows lines of numbers and nothing of what they count.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -67,10 +68,8 @@ class _WandB:
         import wandb
 
         settings = config.model_dump(mode="json")
-        folder = str(config.folder)
-        self._run = wandb.init(
-            project=project, name=config.name, id=config.name, resume="allow", dir=folder, config=settings
-        )
+        folder, id = str(config.folder), re.sub(r"[#?%:]", "-", config.name)  # signs that W&B refuses
+        self._run = wandb.init(project=project, name=config.name, id=id, resume="allow", dir=folder, config=settings)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         self._run.log(dict(values), step=step)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from sprint.answers import last_boxed
 from sprint.equality import GRADER, Match, compare, same_text
 from sprint.errors import InputError
+from sprint.rows import writable
 from sprint.tasks import Grade
 
 
@@ -87,7 +88,7 @@ def text_of(row: Mapping[str, Any], names: tuple[str, ...], where: str, default:
     for name in names:
         value = row.get(name)
         if isinstance(value, str | int | float) and not isinstance(value, bool) and str(value).strip():
-            return str(value)
+            return writable(str(value))
     if default is not None:
         return default
     raise InputError(f"{where}: {names[0]!r} is {row.get(names[0])!r}, expected a text", field=names[0])

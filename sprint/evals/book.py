@@ -82,6 +82,7 @@ class Book:
             if theirs and theirs != ours:
                 raise ConfigError(f"{out} holds another run {theirs}, expected {ours}", field="resume")
         place = places.get((result.id, result.sample))
+        self._check_problem(result, place)
         if place is None:
             what = f"answer {result.sample} to problem {result.id!r}"
             raise ConfigError(
@@ -92,6 +93,15 @@ class Book:
         self.budget.add(result)
         self._progress.resumed(result)
         return place
+
+    def _check_problem(self, result: Result, place: int | None) -> None:
+        """Raises ConfigError where an id stands for another problem by now: other data, or other task options."""
+        if place is None:
+            return
+        sample = self.plan[self.plan.turn_of(place)].sample
+        if (result.question, result.gold) != (sample.question, sample.answer):
+            said = f"{self.config.out} holds another problem {result.id!r} than the one that is posed now"
+            raise ConfigError(f"{said}: expected the same data, columns and task options", field="resume")
 
     def close(self) -> Summary:
         """Put the file in order; the summary. Raises Stopped when something is left, LLMError when nothing came."""

@@ -17,15 +17,22 @@ from sprint.evals.paired import right_equally_often
 from sprint.evals.results import Result, by_problem
 from sprint.evals.stats import ALPHA, Interval, newcombe
 
+FEW = 8  # problems below which a percentile interval is much too narrow
 Pair = tuple[list[Result], list[Result]]  # the samples of one problem in either run
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A value with its bootstrap interval of 95 %."""
+    """A value with its bootstrap interval of 95 %, of `num_problems` (0: not said)."""
 
     value: float
     interval: Interval
+    num_problems: int = 0
+
+    @property
+    def is_of_few(self) -> bool:
+        """Whether it is of too few problems for the bootstrap's interval: of a single one, that is a point."""
+        return self.num_problems < FEW
 
     def excludes(self, point: float) -> bool:
         """Whether the interval leaves `point` out: the difference from it is then called significant."""
@@ -126,7 +133,9 @@ def ratio(pairs: Sequence[Pair], name: str) -> Estimate | None:
     """mean(run) / mean(baseline) of a measure over answered pairs; None where it is not known or would divide by 0."""
     sides = _sides(pairs, name)
     interval = ratio_interval(*sides) if sides else None
-    return Estimate(mean_of_means(sides[0]) / mean_of_means(sides[1]), interval) if sides and interval else None
+    if not sides or not interval:
+        return None
+    return Estimate(mean_of_means(sides[0]) / mean_of_means(sides[1]), interval, len(sides[0]))
 
 
 def difference(pairs: Sequence[Pair], name: str) -> Estimate | None:
@@ -134,7 +143,7 @@ def difference(pairs: Sequence[Pair], name: str) -> Estimate | None:
     sides = _sides(pairs, name)
     if not sides:
         return None
-    return Estimate(mean_of_means(sides[0]) - mean_of_means(sides[1]), difference_interval(*sides))
+    return Estimate(mean_of_means(sides[0]) - mean_of_means(sides[1]), difference_interval(*sides), len(sides[0]))
 
 
 def _sides(pairs: Sequence[Pair], name: str) -> tuple[list[list[float]], list[list[float]]] | None:

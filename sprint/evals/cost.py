@@ -18,8 +18,9 @@ class Cost:
     """Of one run: the mean cost of a sample (over problems, with its bootstrap interval), and of a right answer.
 
     `per_right` is the cost of all samples over the number of right ones; None where none is right. Where the server
-    does not say what came from its cache, `cache_known` is False and every prompt token is charged in full. Samples
-    that were not answered cost nothing here, since nobody said what they cost.
+    does not say what came from its cache, `cache_known` is False and every prompt token is charged in full; without
+    `prompts_known` (an imported run) prompts are not charged at all. Samples that were not answered cost nothing here,
+    since nobody said what they cost.
     """
 
     label: str
@@ -27,6 +28,7 @@ class Cost:
     per_sample: Estimate
     per_right: float | None
     cache_known: bool
+    prompts_known: bool
 
 
 def cost(results: Sequence[Result], prices: Prices) -> Cost | None:
@@ -38,7 +40,8 @@ def cost(results: Sequence[Result], prices: Prices) -> Cost | None:
     right, spent = sum(result.is_correct for result in results), sum(map(sum, groups))
     estimate = Estimate(fmean(map(fmean, groups)), mean_interval(groups))
     known = all(result.usage.cached_prompt_tokens is not None for result in answered if result.usage)
-    return Cost(results[0].label, len(answered), estimate, spent / right if right else None, known)
+    prompts = all(result.usage.prompt_tokens for result in answered if result.usage)
+    return Cost(results[0].label, len(answered), estimate, spent / right if right else None, known, prompts)
 
 
 def _price(usage: Usage, prices: Prices) -> float:

@@ -15,7 +15,9 @@ from typing import Any
 from sprint.errors import ConfigError, InputError, LLMError, LLMTimeout, LLMUnavailable
 from sprint.evals.asking import Answer, Call
 from sprint.evals.config import EvalConfig
+from sprint.evals.results import read_timeline
 from sprint.keys import bearer
+from sprint.rows import writable
 from sprint.usage import Usage
 
 _BUSY = (429, 503)
@@ -62,7 +64,7 @@ class Endpoint:
         """The name of the model to ask. Raises ConfigError when the endpoint is not there or does not serve it."""
         listed = await self._call("GET", "models", None)
         entries = listed.get("data")
-        names = [str(entry.get("id")) for entry in entries] if isinstance(entries, list) else []
+        names = [str(one.get("id")) for one in entries if isinstance(one, dict)] if isinstance(entries, list) else []
         if not names:
             raise ConfigError(f"{self.config.base_url} names no model at /models, expected an OpenAI-compatible server")
         if self.model and self.model not in names:
@@ -118,7 +120,7 @@ class Endpoint:
 def _checked(status: int, body: bytes, where: str) -> dict[str, Any]:
     try:
         reply = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         reply = None
     if status in _BUSY:
         raise LLMUnavailable(f"{where} is busy: {_message(reply, status)}")
@@ -141,7 +143,7 @@ def read_answer(reply: Mapping[str, Any], wall_s: float) -> Answer:
     """An answer from a chat completion. Raises LLMError when it is not shaped like one."""
     try:
         choice = reply["choices"][0]
-        content, reasoning = (choice["message"].get(key) or "" for key in ("content", "reasoning_content"))
+        content, reasoning = (_text(choice["message"].get(key), key) for key in ("content", "reasoning_content"))
         details = reply.get("sprint") or {}
         usage = Usage.from_dict(details["usage"]) if details.get("usage") else sequential_usage(reply["usage"], wall_s)
         return Answer(
@@ -151,12 +153,19 @@ def read_answer(reply: Mapping[str, Any], wall_s: float) -> Answer:
             wall_s=wall_s,
             stop_reason=str(details.get("stop_reason") or choice.get("finish_reason") or ""),
             method=str(details.get("method") or ""),
-            timeline=tuple(details.get("timeline") or ()),
+            timeline=read_timeline(details.get("timeline") or ()),
             # This project's server tells the whole text as reasoning; others tell the thoughts alone.
             written=reasoning if details and reasoning else _joined(reasoning, content),
         )
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise LLMError(f"the server's answer is not a chat completion ({type(error).__name__}: {error})") from error
+
+
+def _text(value: object, key: str) -> str:
+    """A text that can be written to a file."""
+    if not isinstance(value, str | None):
+        raise TypeError(f"{key} is a {type(value).__name__}, expected a text")
+    return writable(value or "")
 
 
 def _joined(reasoning: str, content: str) -> str:
@@ -167,14 +176,7 @@ def sequential_usage(usage: Mapping[str, Any], wall_s: float) -> Usage:
     """A plain server's usage: one call, and every generated token is on the critical path."""
     generated = int(usage["completion_tokens"])
     cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
-    return Usage(
-        paper_sequential_tokens=generated,
-        code_sequential_tokens=generated,
-        pipelined_tokens=generated,
-        barrier_tokens=generated,
-        generated_tokens=generated,
-        prompt_tokens=int(usage["prompt_tokens"]),
-        cached_prompt_tokens=cached,
-        num_calls=1,
-        wall_s=wall_s,
-    )
+    paths = ("paper_sequential_tokens", "code_sequential_tokens", "pipelined_tokens", "barrier_tokens")
+    values = dict.fromkeys((*paths, "generated_tokens"), generated)
+    prompts = {"prompt_tokens": int(usage["prompt_tokens"]), "cached_prompt_tokens": cached}
+    return Usage.from_dict({**values, **prompts, "num_calls": 1, "wall_s": wall_s})

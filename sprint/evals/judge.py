@@ -19,8 +19,9 @@ from sprint.errors import ConfigError, LLMError, LLMUnavailable
 from sprint.evals.config import JudgeConfig
 from sprint.tasks import Grade
 
-_MAX_CHARS = 600  # of an answer without a box, its end is shown
+_MAX_CHARS = 600  # of a longer answer, or one without a box, the end is shown
 _VERDICT = re.compile(r"\b(SAME|DIFFERENT)\b")
+_DENIED = re.compile(r"(?:\bnot|n[’']t)\s+(?:\w+\s+){0,2}(?:SAME|DIFFERENT)\b", re.IGNORECASE)
 _BUSY = (429, 503)
 
 
@@ -56,7 +57,7 @@ class Judge:
         """
         if score.grade is Grade.CORRECT or score.grader != GRADER or not text.strip():
             return score
-        verdict = self._ask(sample, score.found or text.strip()[-_MAX_CHARS:])
+        verdict = self._ask(sample, (score.found or text.strip())[-_MAX_CHARS:])
         if verdict is None:
             return score
         if not verdict:
@@ -69,7 +70,7 @@ class Judge:
         prompt = re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], self._template)
         reply = self._reply({"model": self._config.model, "temperature": 0, "max_tokens": self._config.max_tokens,
                              "messages": [{"role": "user", "content": prompt}]})  # fmt: skip
-        said = _VERDICT.findall(reply)
+        said = _VERDICT.findall(_DENIED.sub("", reply))  # "not the SAME" says neither
         return said[-1] == "SAME" if said else None
 
     def _reply(self, body: dict[str, Any]) -> str:

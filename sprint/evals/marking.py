@@ -22,7 +22,8 @@ def sampling_of(config: EvalConfig) -> dict[str, Any]:
     """How answers are sampled: what all results of a run share beside their setup, in JSON's types."""
     names = ("method", "instruction", "top_p", "max_tokens", "mode", "dispatch", *_SETTINGS.get(config.method, ()))
     values = {name: getattr(config, name) for name in names}
-    return values | {"seeds": list(config.sampling_seeds), "batch": config.batch, "rounds_here": bool(config.tokenizer)}
+    values |= {"seeds": list(config.sampling_seeds), "batch": config.batch, "rounds_here": bool(config.tokenizer)}
+    return values | ({"judge": config.judge.model} if config.judge.base_url else {})
 
 
 class Marker:
@@ -31,6 +32,7 @@ class Marker:
     def __init__(self, config: EvalConfig, model: str = "") -> None:
         self._config = config
         self._score: Scorer = scorer(config)
+        self._plain_score: Scorer = scorer(config, judged=False)
         self._guess = commonest_answer(config.train_answers) if config.train_answers else None
         self._sampling = sampling_of(config)
         self.model = model
@@ -85,4 +87,5 @@ class Marker:
         )
 
     def _guessed(self, job: Job) -> Grade | None:
-        return self._score(job.sample, self._guess).grade if self._guess else None
+        """What the majority guess is graded: without the judge, which nobody shall pay or wait for to hear of it."""
+        return self._plain_score(job.sample, self._guess).grade if self._guess else None

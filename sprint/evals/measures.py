@@ -55,6 +55,7 @@ MEASURES = {
     "waiting_s": Measure("seconds waiting", "of those executing, with nothing for the planner to do", CLOCKS),
     "prefill_s": Measure("seconds until a plan begins", "of those planning, before each call's first token", CLOCKS),
 }
+_OF_CALLS = ("prompt_tokens", "num_calls", "runtime_tokens")
 WALLS = ("wall_alone_s", "wall_s")
 COMPARED = (
     "pipelined_tokens",
@@ -75,6 +76,8 @@ def value(result: Result, name: str) -> float | None:
     if name in WALLS:
         alone = result.concurrency == 1
         return result.wall_s if result.wall_s > 0 and alone == (name == "wall_alone_s") else None
+    if name in _OF_CALLS and not (usage.num_calls or usage.prompt_tokens):
+        return None  # of an imported text nobody knows the calls
     if name == "computed_prompt_tokens":
         cached = usage.cached_prompt_tokens
         return None if cached is None else float(usage.prompt_tokens - cached)

@@ -12,6 +12,7 @@ from typing import Any
 
 from sprint.evals.budget import Budget
 from sprint.evals.results import Result
+from sprint.printable import printable
 
 
 class Progress:
@@ -74,7 +75,7 @@ class Progress:
     def text(self) -> str:
         """What is known so far, in words."""
         spent = self._budget
-        parts = [self.title, f"{self.correct} correct"]
+        parts = [printable(self.title), f"{self.correct} correct"]
         if spent and spent.tokens:
             parts.append(f"{spent.tokens:,} tokens")
         if spent and spent.cost:

@@ -91,7 +91,7 @@ def _whole_lines(file: BinaryIO) -> Iterator[bytes]:
 def _row(line: bytes, where: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{where} is broken JSON: {error}") from None
     if not isinstance(row, dict):
         raise InputError(f"{where} holds a JSON {type(row).__name__}, expected an object")

@@ -15,12 +15,15 @@ from sprint.evals.bins import independent_bins, own_bins
 from sprint.evals.comparison import Comparison, compare
 from sprint.evals.config import ReportConfig
 from sprint.evals.findings import Findings, find
-from sprint.evals.grading import GraderRow, GraderTest, grader_rows, grader_tests
+from sprint.evals.grading import GraderRow, GraderTest, corrected, grader_rows, grader_tests
 from sprint.evals.paired import holm
 from sprint.evals.runs import Run, read_run, read_runs
 from sprint.evals.savings import Savings, savings
 from sprint.evals.table import print_table
 from sprint.files import write_json, write_text
+from sprint.printable import printable
+
+_BASELINES = ("rft", "sequential", "base")  # methods that think one token after another
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +55,13 @@ class Report:
 
     def words(self) -> list[str]:
         """The paragraphs that say what the numbers show and what they do not."""
-        said = [text for one in self.comparisons for text in words.verdict(one, len(self.comparisons))]
+        said = [
+            text for one in self.comparisons for text in words.verdict(one, len(self.comparisons), self._tests(one))
+        ]
         return [*said, words.limits([one.summary for one in self.findings])]
+
+    def _tests(self, comparison: Comparison) -> list[GraderTest]:
+        return [one for one in self.grader_tests if one.label == comparison.label]
 
     def as_dict(self) -> dict[str, Any]:
         """The content of report.json."""
@@ -90,7 +98,7 @@ def report(config: ReportConfig) -> Report:
     write_json(config.out.with_suffix(".json"), result.as_dict())
     print_table([one.summary for one in result.findings], result.comparisons)
     for text in result.words() if result.comparisons else ():
-        print(f"\n{text}")
+        print(f"\n{printable(text)}")
     print(f"\nreport: {config.out}, {config.out.with_suffix('.md')}, {config.out.with_suffix('.json')}")
     return result
 
@@ -112,7 +120,9 @@ def make_report(config: ReportConfig) -> Report:
         held_out=held_out,
         savings=_savings(others, against, runs, held_out, config.bin_edges) if against else [],
         grader_rows=grader_rows([run.results for run in runs]),
-        grader_tests=[t for run in others for t in grader_tests(run.results, against.results)] if against else [],
+        grader_tests=corrected([t for run in others for t in grader_tests(run.results, against.results)])
+        if against
+        else [],
     )
 
 
@@ -134,7 +144,10 @@ def _corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
 
 
 def _baseline(runs: Sequence[Run], wanted: str) -> int | None:
-    """The run to compare with: the one asked for, else the first sequential one, else the last; None if alone."""
+    """The run to compare with: the one asked for, else the first sequential one, else the last; None if alone.
+
+    Of sequential ones `rft` goes before `sequential` before `base`: it was taught the same problems.
+    """
     labels = [run.label for run in runs]
     if wanted and wanted not in labels:
         raise InputError(f"baseline is {wanted!r}, expected the label of a run: {', '.join(labels)}", field="baseline")
@@ -142,5 +155,6 @@ def _baseline(runs: Sequence[Run], wanted: str) -> int | None:
         return None
     if wanted:
         return labels.index(wanted)
-    sequential = [place for place, run in enumerate(runs) if any(result.method == "rft" for result in run.results)]
+    methods = [{result.method for result in run.results} for run in runs]
+    sequential = [place for wanted in _BASELINES for place, found in enumerate(methods) if wanted in found]
     return sequential[0] if sequential else len(runs) - 1

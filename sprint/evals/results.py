@@ -4,15 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from sprint.errors import InputError
 from sprint.files import read_jsonl
+from sprint.rows import writable
 from sprint.tasks import Grade
 from sprint.usage import Usage
 
 FAILED = "failed"
+
+_TEXTS = ("id", "question", "gold", "task", "label", "model", "method", "answer", "reasoning", "stop_reason", "error")
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys((*_TEXTS, "level", "subject", "grader"), (str,)),
+    **dict.fromkeys(("grade", "guess"), (str, type(None))),
+    **dict.fromkeys(("temperature", "wall_s"), (int, float)),
+    **dict.fromkeys(("seed", "concurrency", "sample"), (int,)),
+    **dict.fromkeys(("other_grades", "sampling"), (dict,)),
+    **dict.fromkeys(("timeline", "calls"), (list, tuple)),
+    "sampling_seed": (int, type(None)),
+    "usage": (dict, type(None)),
+}
+_SPAN_NUMBERS = ("round", "number", "start_s", "end_s", "generated_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +94,12 @@ class Result:
     def from_row(row: Mapping[str, Any], where: str) -> Result:
         """A result read back. Raises InputError naming the place when the row is not one."""
         try:
-            values = dict(row)
+            values = {key: _checked(key, value) for key, value in row.items()}
             usage = values.pop("usage")
             return Result(
                 **values
-                | {"usage": Usage.from_dict(usage) if usage else None}
-                | {key: tuple(values.get(key, ())) for key in ("timeline", "calls")}
+                | {"usage": Usage.from_dict(usage) if usage is not None else None}
+                | {"timeline": read_timeline(values.get("timeline", ())), "calls": tuple(values.get("calls", ()))}
                 | {key: Grade(values[key]) if values.get(key) else None for key in ("grade", "guess")}
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -109,3 +124,28 @@ def read_results(path: Path) -> list[Result]:
     if len({result.setup for result in results}) > 1:
         raise InputError(f"{path} mixes several runs, expected one task, label, model, temperature and seed")
     return results
+
+
+def read_timeline(spans: Any) -> tuple[Mapping[str, Any], ...]:
+    """The spans of a timeline. Raises TypeError or ValueError where one is not a kind, numbers and clocks."""
+    for span in spans:
+        numbers = [span.get(name, 0) for name in _SPAN_NUMBERS] if isinstance(span, dict) else [None]
+        if not all(map(_is_number, numbers)) or not {"kind", *_SPAN_NUMBERS} <= span.keys():
+            raise ValueError(f"a timeline holds {str(span)[:80]!r}, expected spans with kind, number and clocks")
+    return tuple(spans)
+
+
+def _checked(key: str, value: Any) -> Any:
+    """The value of a row's entry. Raises TypeError where it is of another kind; an unknown key is the caller's."""
+    kinds = _KINDS.get(key)
+    if kinds is None:
+        return value
+    if not isinstance(value, kinds) or isinstance(value, bool) or (float in kinds and not _is_number(value)):
+        raise TypeError(f"{key!r} is {str(value)[:40]!r}, expected {kinds[0].__name__}")
+    if isinstance(value, dict) and key == "other_grades" and not all(isinstance(said, bool) for said in value.values()):
+        raise TypeError("'other_grades' holds something else than true and false")
+    return writable(value) if isinstance(value, str) else value
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)

@@ -57,7 +57,7 @@ class _Evaluation:
             await self._side_by_side(iter(self.book.left(alone)))
         except ExceptionGroup as failures:
             raise self._plain(failures.exceptions[0]) from None
-        except LLMUnavailable as failure:
+        except LLMError as failure:
             raise self._plain(failure) from None
 
     async def _side_by_side(self, queue: Iterable[Job]) -> None:
@@ -82,6 +82,6 @@ class _Evaluation:
         return await asyncio.to_thread(marker.marked, job, answer)  # the other answers shall not wait for the grader
 
     def _plain(self, first: Exception) -> Exception:
-        if isinstance(first, LLMUnavailable):
-            return LLMUnavailable(f"{first}; what was answered is kept in {self.config.out}, go on with --resume")
+        if isinstance(first, LLMError):  # the server went away, or the judge does not say anything of use
+            return type(first)(f"{first}; what was answered is kept in {self.config.out}, go on with --resume")
         return first

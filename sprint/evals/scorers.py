@@ -39,10 +39,10 @@ def samples(config: EvalConfig) -> list[Sample]:
     return load(_benchmark(config), config.data, config.n, config.seed)
 
 
-def scorer(config: EvalConfig) -> Scorer:
-    """How the answers of this evaluation are graded."""
+def scorer(config: EvalConfig, *, judged: bool = True) -> Scorer:
+    """How the answers of this evaluation are graded; not `judged`: without the judge, should there be one."""
     grade = _task_scorer(config) if config.task else _benchmark(config).score
-    if not config.judge.base_url:
+    if not (judged and config.judge.base_url):
         return grade
     from sprint.evals.judge import Judge
 

@@ -12,6 +12,7 @@ from sprint.evals.comparison import Comparison, Estimate
 from sprint.evals.measures import MEASURES
 from sprint.evals.stats import Interval
 from sprint.evals.summary import Summary
+from sprint.printable import printable
 
 NOT_REPORTED = "–"
 # Shown only where some run has them: most servers say nothing about these, or have nothing to say.
@@ -135,17 +136,18 @@ def print_table(summaries: Sequence[Summary], comparisons: Sequence[Comparison] 
     from rich.table import Table
 
     first = summaries[0]
-    title = f"{first.task}, {first.num_problems} problems; means per problem"
+    title = f"{printable(first.task)}, {first.num_problems} problems; means per problem"
     table = Table(title=title, title_justify="left", pad_edge=False, box=None, header_style="bold")
     table.add_column("", no_wrap=True)
     for run in summaries:
-        table.add_column(run.label, justify="right")
+        table.add_column(printable(run.label), justify="right")
     for comparison in comparisons:
-        table.add_column(f"{comparison.label} / {comparison.baseline}", justify="right")
+        table.add_column(printable(f"{comparison.label} / {comparison.baseline}"), justify="right")
     for line in lines(summaries, comparisons):
         table.add_row(line.name, *line.cells, *line.ratios)
     # A run may be called what it likes: nothing in its name is markup.
     Console(soft_wrap=not Console().is_terminal, markup=False).print(table)
     for run in summaries:
         if run.num_answered < run.num_samples:
-            print(f"{run.label}: {run.num_samples - run.num_answered} of {run.num_samples} samples were not answered")
+            missing = run.num_samples - run.num_answered
+            print(f"{printable(run.label)}: {missing} of {run.num_samples} samples were not answered")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sprint.evals.comparison import Comparison, Estimate
+from sprint.evals.grading import GraderTest
 from sprint.evals.savings import Savings
 from sprint.evals.summary import Summary
 from sprint.evals.table import minus, p_value
@@ -12,10 +13,13 @@ from sprint.evals.table import minus, p_value
 GENERATED_TASKS = ("chains", "countdown")
 
 
-def verdict(comparison: Comparison, num_comparisons: int = 1) -> list[str]:
-    """Paragraphs on one comparison: accuracy, then tokens, then seconds, each with whether it is significant."""
-    parts = (accuracy(comparison, num_comparisons), _tokens(comparison), _seconds(comparison))
-    return [part for part in parts if part]
+def verdict(comparison: Comparison, num_comparisons: int = 1, tests: Sequence[GraderTest] = ()) -> list[str]:
+    """Paragraphs on one comparison: accuracy, then tokens, then seconds, each with whether it is significant.
+
+    `tests` are those of this comparison under each grader: where they do not agree, that is said with the accuracy.
+    """
+    said = " ".join(filter(None, (accuracy(comparison, num_comparisons), graders_disagree(tests))))
+    return [part for part in (said, _tokens(comparison), _seconds(comparison)) if part]
 
 
 def accuracy(comparison: Comparison, num_comparisons: int = 1) -> str:
@@ -35,6 +39,28 @@ def accuracy(comparison: Comparison, num_comparisons: int = 1) -> str:
     )
 
 
+def graders_disagree(tests: Sequence[GraderTest]) -> str:
+    """That the significance of a difference in accuracy hangs on the grader; "" where all graders agree on it."""
+    yes, no = ([one for one in tests if one.is_significant is wanted] for wanted in (True, False))
+    up, down = ([one for one in yes if (one.test.better > one.test.worse) is wanted] for wanted in (True, False))
+    if not (yes and no) and not (up and down):
+        return ""
+    first = tests[0]
+    sides = [f"significant under {_listed(yes)}"] + ([f"not under {_listed(no)}"] if no else [])
+    said = f"But graders disagree on that, so it hangs on how answers are read: {', '.join(sides)}."
+    if any(first.unanswered):
+        mine, theirs = first.unanswered
+        said += f" Of {first.label} {mine} and of {first.baseline} {theirs} answers stand in no box."
+    return said
+
+
+def _listed(tests: Sequence[GraderTest]) -> str:
+    return " and ".join(
+        f"{one.grader!r} ({100 * one.shares[0]:.1f} % against {100 * one.shares[1]:.1f} %, {p_value(one.p_adjusted)})"
+        for one in tests
+    )
+
+
 def _tokens(comparison: Comparison) -> str:
     waited, generated = comparison.ratios["pipelined_tokens"], comparison.ratios["generated_tokens"]
     if waited is None:
@@ -51,14 +77,17 @@ def _seconds(comparison: Comparison) -> str:
     parts = []
     for name, how in (("wall_alone_s", "asked one at a time"), ("wall_s", "with others in flight")):
         if wall := comparison.ratios[name]:
+            longer = f"{wall.value:.2f} times as long as {comparison.baseline} (95 % interval {_range(wall)})"
             parts.append(
-                f"On the clock, {how}, {comparison.label} takes {wall.value:.2f} times as long as "
-                f"{comparison.baseline} (95 % interval {_range(wall)}); {_less_or_more(wall, 'less', 'more')}."
+                f"On the clock, {how} (n = {wall.num_problems}), {comparison.label} takes {longer}; "
+                f"{_less_or_more(wall, 'less', 'more')}."
             )
     return " ".join(parts)
 
 
 def _less_or_more(ratio: Estimate, less: str, more: str) -> str:
+    if ratio.is_of_few:
+        return f"{ratio.num_problems} problems are too few to call that significant or not"
     if not ratio.excludes(1.0):
         return "the interval holds 1, so the difference is not significant"
     return f"significantly {less if ratio.value < 1 else more}"

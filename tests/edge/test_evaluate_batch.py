@@ -37,6 +37,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow  # two engines start
 def test_a_batch_stopped_by_its_budget_goes_on_and_asks_nothing_twice(model: Path, tmp_path: Path) -> None:
     engine = {"model": str(model), "context_tokens": 512, "batch_size": 2, "in_flight": 4}
     options = {"method": "sprint", "batch": True, "engine": engine, "max_tokens": MAX_TOKENS, "count": COUNT}

@@ -46,6 +46,8 @@ SAME = {  # all of these are the same training
 }
 HELD = {"share": 0.3, "every": 2, "export": "best"}
 OTHERS: dict[str, dict[str, Any]] = {
+    "bf16": {"zero_stage": 0, "precision": "bf16"},
+    "bf16 1": {"zero_stage": 1, "precision": "bf16"},
     "lora": {"zero_stage": 0, "lora": {"rank": 2}, "validation": {"share": 0.3}},
     "lora 3": {"zero_stage": 3, "lora": {"rank": 2, "targets": ["q_proj", "down_proj"]}},
     "validated": {"zero_stage": 3, "validation": HELD, "accumulation": 2},
@@ -156,6 +158,13 @@ def model_losses(start: Path, rows: Rows) -> dict[str, float]:
     return {"all": float(each.mean())} | {
         kind.name.lower(): float(each[kinds == kind].mean()) for kind in (Kind.PLAN, Kind.EXECUTION, Kind.ANSWER)
     }
+
+
+def test_in_bf16_zero_changes_nothing_either(folder: Path) -> None:
+    plain, split_up = (metrics(folder, name) for name in ("bf16", "bf16 1"))
+    for one, other in zip(plain, split_up, strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=2e-3)
+        assert one["gradient_norm"] == pytest.approx(other["gradient_norm"], rel=2e-2)
 
 
 def test_held_out_losses_are_those_of_one_process_and_the_best_weights_are_kept(folder: Path) -> None:

@@ -24,6 +24,8 @@ Handler = Callable[[httpx.Request], httpx.Response]
 
 # --- solving and scoring ---------------------------------------------------------------------------------------------
 
+SPAN = {"kind": "plan", "round": 1, "number": 0, "start_s": 0.0, "end_s": 1.0, "generated_tokens": 3}
+
 
 def completion(text: str, usage: Usage | None = None) -> dict[str, Any]:
     reply: dict[str, Any] = {
@@ -31,7 +33,7 @@ def completion(text: str, usage: Usage | None = None) -> dict[str, Any]:
         "usage": {"prompt_tokens": 7, "completion_tokens": 5, "prompt_tokens_details": None},
     }
     if usage:
-        told = {"usage": usage.as_dict(), "stop_reason": "answered", "method": "sprint", "timeline": [{"kind": "plan"}]}
+        told = {"usage": usage.as_dict(), "stop_reason": "answered", "method": "sprint", "timeline": [SPAN]}
         reply["sprint"] = told
     return reply
 

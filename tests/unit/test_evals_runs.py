@@ -10,8 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from sprint.errors import ConfigError, InputError, LLMUnavailable
-from sprint.evals.config import EvalConfig
+from sprint.errors import ConfigError, InputError, LLMError, LLMUnavailable
+from sprint.evals.config import EvalConfig, JudgeConfig
+from sprint.evals.endpoint import read_answer
 from sprint.evals.jobs import Plan
 from sprint.evals.progress import Progress
 from sprint.evals.record import Record
@@ -20,8 +21,8 @@ from sprint.evals.run import Stopped, _Evaluation
 from sprint.evals.scorers import Sample
 from sprint.evals.solvers import HttpSolver
 from sprint.evals.summary import Summary
-from sprint.files import read_jsonl
-from tests.unit.scripted_endpoint import ScriptedEndpoint, config_of, guess
+from sprint.files import read_jsonl, write_jsonl
+from tests.unit.scripted_endpoint import ScriptedEndpoint, completion, config_of, guess
 
 
 def stopped_clock() -> float:
@@ -261,3 +262,97 @@ def test_a_deliberately_wrong_solver_scores_nothing_by_any_method(tmp_path: Path
     config = config_of(tmp_path, temperature=0.5, method=method, votes=3)
     summary = run(config, ScriptedEndpoint(lambda body: "1. it is\n2. so \\boxed{-7}"))
     assert (summary.num_correct, summary.num_answered, summary.accuracy) == (0, 6, 0.0)
+
+
+# --- resuming and judges ---------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_not_gone_on_with_when_its_ids_stand_for_other_problems(tmp_path: Path) -> None:
+    run(config_of(tmp_path), ScriptedEndpoint(guess))
+    rows = [{"id": str(i), "question": f"What is {i}+1?", "answer": "0"} for i in range(6)]
+    write_jsonl(tmp_path / "data.jsonl", rows)
+    config = EvalConfig.model_validate(
+        {"out": tmp_path / "out.jsonl", "data": tmp_path / "data.jsonl", "model": "tiny", "resume": True}
+    )
+    with pytest.raises(ConfigError, match="holds another problem '0' than the one that is posed now"):
+        run(config, ScriptedEndpoint(guess))
+
+
+@pytest.mark.parametrize(("error", "alone"), [(LLMUnavailable, 0), (LLMUnavailable, 6), (LLMError, 0), (LLMError, 6)])
+def test_a_judge_that_fails_stops_a_run_that_can_be_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[LLMError], alone: int
+) -> None:
+    judge = {"base_url": "http://judge/v1", "model": "wise"}
+    calls: list[str] = []
+
+    def reconsider(self: Any, sample: Any, text: str, score: Any) -> Any:
+        calls.append(sample.id)
+        if len(calls) == 3:
+            raise error("the judge is away")
+        return score
+
+    monkeypatch.setattr("sprint.evals.judge.Judge.reconsider", reconsider)
+    config = config_of(tmp_path, judge=judge, alone=alone)
+    with pytest.raises(error, match=r"the judge is away; what was answered is kept in .*, go on with --resume"):
+        run(config, ScriptedEndpoint(guess))
+    assert 2 <= len(read_results(config.out)) < 6
+    unjudged = config.model_copy(update={"resume": True, "judge": JudgeConfig(base_url="")})
+    with pytest.raises(ConfigError, match="holds another run"):
+        run(unjudged, ScriptedEndpoint(guess))
+    summary = run(config.model_copy(update={"resume": True}), ScriptedEndpoint(guess))
+    assert summary.num_answered == 6
+    assert len(calls) <= 6 + 3  # what was in flight is judged again, and nothing else
+
+
+def test_the_majority_guess_is_graded_without_the_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pyarrow import parquet, table
+
+    parquet.write_table(table({"answer": ["1", "1", "2"]}), tmp_path / "train.parquet")
+    seen: list[str] = []
+
+    def reconsider(self: Any, sample: Any, text: str, score: Any) -> Any:
+        seen.append(text)
+        return score
+
+    monkeypatch.setattr("sprint.evals.judge.Judge.reconsider", reconsider)
+    judge = {"base_url": "http://judge/v1", "model": "wise"}
+    config = config_of(tmp_path, judge=judge, train_answers=tmp_path / "train.parquet")
+    summary = run(config, ScriptedEndpoint(lambda body: "\\boxed{-7}"))
+    assert summary.guess == 1 / 6
+    assert seen == ["\\boxed{-7}"] * 6
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"choices": [{"message": {"content": [{"type": "text", "text": "5"}]}}]},
+        {"choices": [{"message": {"content": "5", "reasoning_content": 5}}]},
+        {"usage": {"prompt_tokens": 7, "completion_tokens": float("inf")}},
+        {"usage": {"prompt_tokens": 7, "completion_tokens": -5}},
+        {"usage": {"prompt_tokens": 7, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": "many"}}},
+        {"sprint": {"usage": {"generated_tokens": None}}},
+        {"sprint": {"usage": {"pipelined_tokens": float("nan")}}},
+        {"sprint": {"timeline": [5]}},
+        {"sprint": {"timeline": [{"kind": "execution"}]}},
+    ],
+)
+def test_an_answer_of_another_kind_is_an_error_of_the_server_and_no_traceback(change: dict[str, Any]) -> None:
+    with pytest.raises(LLMError, match="not a chat completion"):
+        read_answer(completion("5") | change, 1.0)
+    assert read_answer(completion("\ud800"), 1.0).text == "?"
+
+
+def test_a_server_whose_models_are_no_list_of_objects_names_none(tmp_path: Path) -> None:
+    config = config_of(tmp_path)
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json={"data": [1]}))
+    with pytest.raises(ConfigError, match="names no model at /models"):
+        asyncio.run(_Evaluation(config, HttpSolver(config, transport=transport, pause_s=0.0)).run())
+
+
+def test_a_reply_nested_too_deep_is_a_failed_answer(tmp_path: Path) -> None:
+    config = config_of(tmp_path, count=1)
+    models = httpx.Response(200, json={"data": [{"id": "tiny"}]})
+    deep = httpx.Response(200, content=b"[" * 100_000)
+    transport = httpx.MockTransport(lambda request: models if request.method == "GET" else deep)
+    with pytest.raises(LLMError, match="not a JSON object"):
+        asyncio.run(_Evaluation(config, HttpSolver(config, transport=transport, pause_s=0.0)).run())

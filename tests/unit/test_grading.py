@@ -172,6 +172,8 @@ def test_a_verdict_of_the_judge_bears_its_name() -> None:
     assert (refused.grade, refused.grader) == (Grade.WRONG_VALUE, GRADER)
     assert refused.other_grades == {"exact": False, "judge wise": False}
     assert judge(saying("Hm.")).reconsider(SAMPLE, r"\boxed{one half}", wrong) == wrong
+    for denied in ("They are not the SAME.", "These aren't the SAME", "not DIFFERENT"):
+        assert judge(saying(denied)).reconsider(SAMPLE, r"\boxed{one half}", wrong) == wrong
 
 
 def test_the_judge_is_asked_about_doubtful_answers_only() -> None:

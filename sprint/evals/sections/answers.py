@@ -47,7 +47,8 @@ def _costs(report: Report) -> list[Block]:
     if not found:
         return []
     caption = (
-        "At the prices given for a million tokens. A run whose server does not report its cache is charged in full."
+        "At the prices given for a million tokens. A run whose server does not report its cache is charged in full; one"
+        " whose prompts are not known (an import) is charged its output only."
     )
     heads = ("run", "a sample", "a right answer", "cache")
     table = Table(heads, tuple(_cost_row(one) for _, one in found), caption, tuple(place for place, _ in found))
@@ -56,8 +57,14 @@ def _costs(report: Report) -> list[Block]:
 
 def _cost_row(one: Cost) -> Row:
     right = NOT_REPORTED if one.per_right is None else _money(one.per_right)
-    cells = (one.label, _estimate(one.per_sample), right, "known" if one.cache_known else "not reported")
+    cells = (one.label, _estimate(one.per_sample), right, _cache(one))
     return Row(cells, small=f"n = {one.num_samples:,} samples")
+
+
+def _cache(one: Cost) -> str:
+    if not one.prompts_known:
+        return "prompts not known"
+    return "known" if one.cache_known else "not reported"
 
 
 def _estimate(estimate: Estimate) -> str:
@@ -82,13 +89,15 @@ def _graders(report: Report) -> list[Block]:
         shown = [
             f"{percent(s.accuracy)} [{percent_range(s.interval)}], n = {s.num_problems}" if s else "–" for s in shares
         ]
-        values = [p_value(tests[name, label].test.p_value) if (name, label) in tests else "–" for label in others]
+        values = [p_value(tests[name, label].p_adjusted) if (name, label) in tests else "–" for label in others]
         rows.append(Row((name, *shown, *values)))
     heads = ("grader", *labels, *(f"{label}: p" for label in others))
     caption = (
         "Accuracy under each grader on the same answers, Wilson 95 %; p: both runs equally often right under it. The"
     )
-    caption += " first grader's verdicts are the ones that all other numbers use."
+    caption += " first grader's verdicts are the ones that all other numbers use. One that saw only some of the answers"
+    caption += " (a judge: the doubtful ones; n says how many problems) has no p."
+    caption += " p after Holm's correction." if len(others) > 1 else ""
     return [Heading("Graders"), Table(heads, tuple(rows), caption, tuple(range(1, len(labels) + 1)))]
 
 

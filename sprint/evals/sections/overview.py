@@ -43,8 +43,10 @@ def _ratio_cards(comparison: Comparison, with_clock: bool) -> list[Card]:
     for key in ("pipelined_tokens", *wall):
         if estimate := comparison.ratios[key]:
             name = "sequential tokens" if key == "pipelined_tokens" else MEASURES[key].name
-            around = f"95 % interval {estimate.interval.low:.2f}–{estimate.interval.high:.2f}"
-            cards.append(Card(f"× {estimate.value:.2f}", f"{name}, {whose}", f"{around}, n = {comparison.num_pairs}"))
+            around = (
+                f"95 % interval {estimate.interval.low:.2f}–{estimate.interval.high:.2f}, n = {estimate.num_problems}"
+            )
+            cards.append(Card(f"× {estimate.value:.2f}", f"{name}, {whose}", around))
     return cards
 
 
