@@ -33,13 +33,13 @@ def close(
     Raises SprintError when the exported model does not load or write; then no model is put in place.
     """
     lines = list(read_jsonl(config.folder / METRICS))
-    last = lines[-1]
+    last, of_model = lines[-1], exported(config, lines)
     smoke: Smoke | None = None
 
     def describe(draft: Path) -> str:
         nonlocal smoke
         smoke = generate(draft, curated.questions[0]) if config.smoke else None
-        return readme(config, card, curated, info, exported(config, lines), smoke)
+        return readme(config, card, curated, info, of_model, smoke)
 
     finish(config.folder / WEIGHTS, tokenizer, card, config.export_folder, describe)
     summary = TrainSummary(
@@ -57,7 +57,7 @@ def close(
     )
     plots.draw(config.folder)
     write_json(config.folder / "summary.json", summary.model_dump(mode="json"))
-    _tell(summary, smoke, say)
+    _tell(summary, smoke, of_model["step"], say)
     return summary
 
 
@@ -69,7 +69,8 @@ def exported(config: TrainConfig, lines: list[dict[str, Any]]) -> dict[str, Any]
     return min(validated, key=lambda line: (line["validation"]["loss"], line["step"]))
 
 
-def _tell(summary: TrainSummary, smoke: Smoke | None, say: Callable[[str], None]) -> None:
+def _tell(summary: TrainSummary, smoke: Smoke | None, step: int, say: Callable[[str], None]) -> None:
     if smoke:
         say(smoke.line())
-    say(f"trained {summary.name}: {summary.steps} steps, loss {summary.final_loss:.4f}; model in {summary.export}")
+    model = "model" if step == summary.steps else f"model of step {step}"
+    say(f"trained {summary.name}: {summary.steps} steps, loss {summary.final_loss:.4f}; {model} in {summary.export}")

@@ -65,11 +65,11 @@ def _check_idle(config: TrainConfig) -> None:
 
 def _check_places(config: TrainConfig) -> None:
     """A model may take the place of an earlier one, but not of the run, of what it is made of, or where it cannot."""
-    export, folder = config.export_folder, config.folder
+    export, folder = config.export_folder.resolve(), config.folder.resolve()
     inside = export.relative_to(folder).parts[:1] if export.is_relative_to(folder) else ()
     if folder.is_relative_to(export) or _OWN & set(inside):
         raise ConfigError(f"export: {export} would take the place of the run's own files, expected another folder")
-    if config.start != SCRATCH and Path(config.start).exists() and Path(config.start).resolve() == export.resolve():
+    if config.start != SCRATCH and Path(config.start).exists() and Path(config.start).resolve() == export:
         raise ConfigError(f"export: {export} is the model to start from, expected another folder", field="export")
     for name, place in (("out", folder), ("export", export)):
         above = existing(place)

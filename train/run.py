@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sprint.card import Instruction, Method, ModelCard
 from sprint.errors import ConfigError, SprintError
@@ -202,8 +203,8 @@ def _fit(job: Job) -> None:
             num_workers=config.workers, use_gpu=config.use_gpu, resources_per_worker=_resources(config)
         ),
         run_config=RunConfig(
-            name=config.name,
-            storage_path=str(config.out.absolute()),
+            name=f"ray-{quote(config.name, safe='')}",  # Ray takes ASCII only
+            storage_path=str(config.folder),
             failure_config=FailureConfig(max_failures=config.max_failures),
             worker_runtime_env={"env_vars": environment(config)},
         ),

@@ -47,7 +47,9 @@ def generate(folder: Path, question: str) -> Smoke:
 
 def _load(folder: Path) -> Any:
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     try:
         model, found = AutoModelForCausalLM.from_pretrained(str(folder), dtype="auto", output_loading_info=True)
     except Exception as error:  # whatever its files hold

@@ -65,7 +65,9 @@ def begun(settings: TrainConfig) -> TrainConfig:
 # --- places ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("export", ["runs/run", "runs", ".", "runs/run/checkpoints", "runs/run/rows/x"])
+@pytest.mark.parametrize(
+    "export", ["runs/run", "runs", ".", "x/../runs/run", "runs/run/checkpoints", "runs/run/rows/x"]
+)
 def test_a_model_never_takes_the_place_of_its_run(tmp_path: Path, export: str) -> None:
     with pytest.raises(ConfigError, match="would take the place of the run's own files"):
         check_settings(config(tmp_path, export=tmp_path / export))
