@@ -44,7 +44,7 @@ help:
 	@echo '                     QUICK=1 proves the chain in 5 minutes; TASK=countdown; OUT=folder; ARGS="--resume"'
 	@echo 'make results         the tables of the last demo again, from its run files; TASK, QUICK and OUT as for demo'
 	@echo 'make test            unit and edge tests'
-	@echo 'make test-slow       twenty rounds of killing model replicas under load, about 12 minutes'
+	@echo 'make test-slow       what takes minutes: killing model replicas under load, killing training again and again'
 	@echo 'make check           lint, format, types'
 	@echo 'make bench           the benchmarks'
 	@echo 'make bench-engine    the engine against an oracle schedule and the authors'"'"' loop shape, on a real vLLM engine'

@@ -1,6 +1,6 @@
 """Killed at random again and again, workers five times, the job twice: the loss curve is the uninterrupted one's.
 
-Minutes long, so it is run by `make test-slow`; `test_train.py` holds the same law with two dead workers and one stop.
+Minutes long, so it is run by `make test-slow`; `test_train.py` holds the same law with one dead worker and one stop.
 """
 
 from __future__ import annotations
