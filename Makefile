@@ -63,7 +63,9 @@ results: $(STAMP)
 	@$(BIN)/sprint report '$(DEMO)/sprint.jsonl' '$(DEMO)/rft.jsonl' --out '$(DEMO)/results.html' $(ARGS)
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest tests/unit tests/edge $(ARGS)
+	@log=$$(mktemp); trap 'rm -f '$$log EXIT; echo 'unit tests run beside the edge tests and are told at the end'; \
+	$(BIN)/python -m pytest -p no:cacheprovider tests/unit $(ARGS) >$$log 2>&1 & unit=$$!; code=0; \
+	$(BIN)/python -m pytest tests/edge $(ARGS) || code=$$?; wait $$unit || code=$$?; cat $$log; exit $$code
 
 test-slow: $(STAMP)
 	@$(BIN)/python -m pytest -m slow -s tests/edge $(ARGS)
