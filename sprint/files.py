@@ -46,14 +46,15 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
         with path.open(encoding="utf-8", newline="\n") as file:  # a text may hold other line breaks, unescaped
             for number, line in enumerate(file, 1):
                 if line.strip():
-                    yield _object(line, f"{path} line {number}")
+                    yield json_object(line, f"{path} line {number}")
     except OSError as error:
         raise InputError(f"{path} is not readable: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text: {error.reason} after line {number}") from error
 
 
-def _object(line: str, where: str) -> dict[str, Any]:
+def json_object(line: str | bytes, where: str) -> dict[str, Any]:
+    """A JSON object from a line of `where`. Raises InputError when it is not one."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError) as error:

@@ -130,6 +130,12 @@ class Usage:
             return None
         return self.cached_prompt_tokens / self.prompt_tokens
 
+    @staticmethod
+    def sequential(generated: int, **known: Any) -> Usage:
+        """Of a text written from end to end: every generated token is on the critical path. `known`: what else is."""
+        paths = ("paper_sequential_tokens", "code_sequential_tokens", "pipelined_tokens", "barrier_tokens")
+        return Usage(**dict.fromkeys((*paths, "generated_tokens"), generated) | known)
+
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 

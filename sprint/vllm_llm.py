@@ -36,7 +36,22 @@ class CallDropped(LLMUnavailable):
     """The replica took its caller for dead. Who hears this lives, and may ask again."""
 
 
-class VLLM:
+class EngineOwner:
+    """Has a vLLM engine, `_engine`, and stops its process when it is told to, or goes itself."""
+
+    _engine: Any
+
+    def shutdown(self) -> None:
+        """Stop the engine's process. Nothing may be asked afterwards."""
+        engine = self.__dict__.pop("_engine", None)
+        if engine is not None:
+            engine.shutdown(timeout=SHUTDOWN_S)
+
+    def __del__(self) -> None:
+        self.shutdown()
+
+
+class VLLM(EngineOwner):
     """Implements `sprint.llm.LLM`. `engine_args` are vLLM's AsyncEngineArgs, `model` and `max_model_len` among them.
 
     vLLM's front end is bound to the event loop of its first call, so one `VLLM` lives in one event loop.
@@ -46,7 +61,7 @@ class VLLM:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        self._engine: Any = AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_args))
+        self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_args))
         self._context_tokens = int(engine_args["max_model_len"])
         self._tokenizer = self._engine.get_tokenizer()
 
@@ -64,15 +79,6 @@ class VLLM:
                     yield chunk_of(output, self._tokenizer)
             except Exception as error:
                 raise plain_error(error) from error
-
-    def shutdown(self) -> None:
-        """Stop the engine's process. Nothing may be asked afterwards."""
-        engine = self.__dict__.pop("_engine", None)
-        if engine is not None:
-            engine.shutdown(timeout=SHUTDOWN_S)
-
-    def __del__(self) -> None:
-        self.shutdown()
 
 
 def overflow(num_tokens: int, context_tokens: int) -> str:

@@ -11,17 +11,13 @@ from pathlib import Path
 
 from sprint.card import Method
 from sprint.errors import SprintError
-from train import format_check
+from train.before import checked
 from train.config import TrainConfig
 from train.estimate import Estimate, estimate
 from train.estimate_table import table
-from train.export import check_target
 from train.files import existing
-from train.reading import read_curated
-from train.refusals import check_settings
-from train.resume import check_name, check_steps
-from train.run import absolute, check_rows, make_rows
-from train.validation import split
+from train.resume import check_steps
+from train.run import check_rows, make_rows
 
 
 def dry_run(config: TrainConfig, say: Callable[[str], None] = print) -> Estimate:
@@ -31,13 +27,7 @@ def dry_run(config: TrainConfig, say: Callable[[str], None] = print) -> Estimate
     """
     from transformers import AutoConfig
 
-    config = absolute(config)
-    check_settings(config)
-    format_check.check_settings(config)
-    curated = read_curated(config.data)
-    training, held_out = split(curated, config)
-    check_target(config.export_folder)
-    check_name(config)
+    config, curated, training, held_out = checked(config)
     with tempfile.TemporaryDirectory(prefix="dry-run-", dir=existing(config.out)) as folder:
         aside = config.model_copy(update={"out": Path(folder)})
         job, info, _, card = make_rows(aside, curated, training, held_out)

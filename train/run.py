@@ -19,13 +19,13 @@ from sprint.files import read_json
 from sprint.local_ray import ray_session
 from sprint.render import Layout, Prompter, Supervise
 from sprint.tokenizer import HFTokenizer
-from train import format_check, lora
+from train import lora
 from train.attention import resolve
+from train.before import checked
 from train.checkpoints import discard_drafts
 from train.closing import close
 from train.config import SCRATCH, Precision, TrainConfig, TrainSummary
 from train.data import Order, RowsInfo, encode, write_rows
-from train.export import check_target
 from train.faults import Fault, told
 from train.files import put_folder, sole_writer
 from train.loop import ROWS, Job, worker
@@ -33,10 +33,10 @@ from train.models import check_start, prepare, vocabulary
 from train.options import Attention
 from train.process import environment
 from train.progress import followed
-from train.reading import Curated, read_curated
-from train.refusals import check_room, check_settings
-from train.resume import SETTINGS, begin, check_name, keep_settings, keep_steps, make_ready
-from train.validation import HELD_OUT, split
+from train.reading import Curated
+from train.refusals import check_room
+from train.resume import SETTINGS, begin, keep_settings, keep_steps, make_ready
+from train.validation import HELD_OUT
 
 Say = Callable[[str], None]
 
@@ -47,13 +47,7 @@ def train(config: TrainConfig, say: Say = print) -> TrainSummary:
     Raises ConfigError or InputError, in one sentence, before anything runs; SprintError when a worker fails for good.
     `say` receives the lines a person reads.
     """
-    config = absolute(config)
-    check_settings(config)
-    format_check.check_settings(config)
-    curated = read_curated(config.data)
-    training, held_out = split(curated, config)
-    check_target(config.export_folder)
-    check_name(config)
+    config, curated, training, held_out = checked(config)
     if config.dry_run:
         raise ConfigError("dry_run: train.dryrun.dry_run says what a run would take", field="dry_run")
     with sole_writer(config.folder):
@@ -78,18 +72,6 @@ def _train(
             _fit(job)
     _check_fault(config, training)
     return close(config, curated, info, tokenizer, card, say)
-
-
-def absolute(config: TrainConfig) -> TrainConfig:
-    """Paths that mean the same in a worker, which runs in a folder of its own."""
-    paths: dict[str, object] = {"data": config.data.absolute(), "out": config.out.absolute()}
-    if config.export:
-        paths["export"] = config.export.absolute()
-    if config.offload.nvme:
-        paths["offload"] = config.offload.model_copy(update={"nvme": config.offload.nvme.absolute()})
-    if config.start != SCRATCH and Path(config.start).exists():
-        paths["start"] = str(Path(config.start).absolute())
-    return config.model_copy(update=paths)
 
 
 # --- before ----------------------------------------------------------------------------------------------------------

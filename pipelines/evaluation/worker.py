@@ -11,18 +11,17 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sprint.answers import same_answer
 from sprint.benchmarks import Sample
 from sprint.card import ModelCard
-from sprint.errors import ConfigError, InputError, LLMError, LLMUnavailable
 from sprint.evals.config import BatchConfig, EvalConfig
 from sprint.evals.jobs import Job
 from sprint.evals.marking import Marker
 from sprint.evals.methods import get_method
-from sprint.evals.results import Result
 from sprint.evals.rounds import EngineAsker, context_window
 from sprint.llm import LLM
 from sprint.tokenizer import load_tokenizer
@@ -47,21 +46,12 @@ class Evaluator:
         import pyarrow as pa
 
         jobs = [job_of(text) for text in batch["job"].to_pylist()]
-        results = await asyncio.gather(*map(self._one, jobs))
+        solve = partial(self._method, self._asker)
+        results = await asyncio.gather(*(self._marker.result(job, solve) for job in jobs))
         lines = [json.dumps(result.as_row(), ensure_ascii=False) for result in results]
         return pa.table(
             {"turn": pa.array([job.turn for job in jobs], pa.int64()), "line": pa.array(lines, pa.string())}
         )
-
-    async def _one(self, job: Job) -> Result:
-        try:
-            timeline = job.turn < self._config.timelines
-            answer = await self._method(self._asker, job.sample.question, job.seed, timeline=timeline)
-        except (LLMUnavailable, ConfigError):
-            raise
-        except (LLMError, InputError) as error:
-            return await asyncio.to_thread(self._marker.failed, job, str(error))
-        return await asyncio.to_thread(self._marker.marked, job, answer)
 
 
 def job_text(job: Job) -> str:

@@ -26,8 +26,8 @@ from sprint.vllm_llm import (
     CPU_ENGINE,
     CPU_ENVIRONMENT,
     ENVIRONMENT,
-    SHUTDOWN_S,
     CallDropped,
+    EngineOwner,
     EngineStopped,
     chunk_of,
     overflow,
@@ -54,7 +54,7 @@ class EngineFailed(LLMUnavailable):
     """The engine could not be started; the message says why."""
 
 
-class VLLMServer:
+class VLLMServer(EngineOwner):
     """A replica. `engine_args` are vLLM's AsyncEngineArgs; `model` and `max_model_len` must be among them.
 
     `least_chunk_tokens`: no chunk is smaller, unless a tag may have closed in it or time is up.
@@ -67,7 +67,7 @@ class VLLMServer:
         self._load = EngineLoad()
         loggers = [self._load.logger()]
         try:
-            self._engine: Any = AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_args), stat_loggers=loggers)
+            self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_args), stat_loggers=loggers)
         except Exception as error:  # vLLM's are of any kind; whoever waits for the engine wants a sentence
             raise EngineFailed(f"the engine could not be started: {cause_of(error)}") from error
         self._context_tokens = int(engine_args["max_model_len"])
@@ -147,15 +147,6 @@ class VLLMServer:
         """Calls the engine is working on or holds in its queue."""
         unfinished: int = self._engine.get_num_unfinished_requests()
         return unfinished
-
-    def shutdown(self) -> None:
-        """Stop the engine's process. Nothing may be asked afterwards."""
-        engine = self.__dict__.pop("_engine", None)
-        if engine is not None:
-            engine.shutdown(timeout=SHUTDOWN_S)
-
-    def __del__(self) -> None:
-        self.shutdown()
 
     @property
     def _by_priority(self) -> bool:

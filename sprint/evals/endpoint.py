@@ -176,7 +176,6 @@ def sequential_usage(usage: Mapping[str, Any], wall_s: float) -> Usage:
     """A plain server's usage: one call, and every generated token is on the critical path."""
     generated = int(usage["completion_tokens"])
     cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
-    paths = ("paper_sequential_tokens", "code_sequential_tokens", "pipelined_tokens", "barrier_tokens")
-    values = dict.fromkeys((*paths, "generated_tokens"), generated)
     prompts = {"prompt_tokens": int(usage["prompt_tokens"]), "cached_prompt_tokens": cached}
-    return Usage.from_dict({**values, **prompts, "num_calls": 1, "wall_s": wall_s})
+    told = Usage.sequential(generated, **prompts, num_calls=1, wall_s=wall_s)
+    return Usage.from_dict(told.as_dict())  # which refuses what is no count

@@ -5,9 +5,11 @@ It knows the run's settings and its scorer, not how the answer was come by or wh
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
+from sprint.errors import ConfigError, InputError, LLMError, LLMUnavailable
 from sprint.evals.asking import Answer
 from sprint.evals.config import EvalConfig
 from sprint.evals.jobs import Job
@@ -24,6 +26,12 @@ def sampling_of(config: EvalConfig) -> dict[str, Any]:
     values = {name: getattr(config, name) for name in names}
     values |= {"seeds": list(config.sampling_seeds), "batch": config.batch, "rounds_here": bool(config.tokenizer)}
     return values | ({"judge": config.judge.model} if config.judge.base_url else {})
+
+
+class Solve(Protocol):
+    """Whatever answers a question."""
+
+    async def __call__(self, question: str, seed: int, /, *, timeline: bool) -> Answer: ...
 
 
 class Marker:
@@ -61,6 +69,17 @@ class Marker:
         if self._config.batch:
             return self._config.engine.in_flight * self._config.engine.replicas
         return 1 if job.turn < self._config.alone else self._config.concurrency
+
+    async def result(self, job: Job, solve: Solve) -> Result:
+        """What comes of a job. Raises what ends the run: LLMUnavailable, ConfigError, and what the judge raises."""
+        try:
+            timeline = job.turn < self._config.timelines
+            answer = await solve(job.sample.question, job.seed, timeline=timeline)
+        except (LLMUnavailable, ConfigError):
+            raise
+        except (LLMError, InputError) as error:
+            return await asyncio.to_thread(self.failed, job, str(error))
+        return await asyncio.to_thread(self.marked, job, answer)  # the other answers shall not wait for the grader
 
     def failed(self, job: Job, error: str) -> Result:
         """The result of a call that failed."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sprint.errors import InputError
+from sprint.files import json_object
 
 _NONE = -1
 
@@ -45,7 +45,7 @@ class Record:
         draft = self._draft()
         with self.path.open("rb") as old, draft.open("wb") as new:
             for number, line in enumerate(_whole_lines(old), 1):
-                place = place_of(_row(line, f"{self.path} line {number}"), number)
+                place = place_of(json_object(line, f"{self.path} line {number}"), number)
                 if place is not None:
                     self._offsets[place] = new.tell()
                     new.write(line)
@@ -86,13 +86,3 @@ class Record:
 
 def _whole_lines(file: BinaryIO) -> Iterator[bytes]:
     return (line for line in file if line.endswith(b"\n") and line.strip())
-
-
-def _row(line: bytes, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{where} is broken JSON: {error}") from None
-    if not isinstance(row, dict):
-        raise InputError(f"{where} holds a JSON {type(row).__name__}, expected an object")
-    return row

@@ -10,12 +10,11 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 
-from sprint.errors import ConfigError, InputError, LLMError, LLMTimeout, LLMUnavailable
+from sprint.errors import LLMError
 from sprint.evals.book import Book
 from sprint.evals.budget import Stopped
 from sprint.evals.config import EvalConfig
 from sprint.evals.jobs import Job
-from sprint.evals.results import Result
 from sprint.evals.solvers import Solver, open_solver
 from sprint.evals.summary import Summary
 
@@ -68,18 +67,7 @@ class _Evaluation:
     async def _work(self, queue: Iterable[Job]) -> None:
         """One of the workers that share the queue."""
         for job in queue:
-            self.book.add(job, await self._one(job))
-
-    async def _one(self, job: Job) -> Result:
-        marker = self.book.marker
-        try:
-            timeline = job.turn < self.config.timelines
-            answer = await self.solver.solve(job.sample.question, job.seed, timeline=timeline)
-        except (LLMUnavailable, ConfigError):
-            raise
-        except (LLMError, LLMTimeout, InputError) as error:
-            return await asyncio.to_thread(marker.failed, job, str(error))
-        return await asyncio.to_thread(marker.marked, job, answer)  # the other answers shall not wait for the grader
+            self.book.add(job, await self.book.marker.result(job, self.solver.solve))
 
     def _plain(self, first: Exception) -> Exception:
         if isinstance(first, LLMError):  # the server went away, or the judge does not say anything of use

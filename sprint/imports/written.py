@@ -49,12 +49,5 @@ def counted(
 
 
 def sequential(generated: int) -> Usage:
-    """The usage of a text written from end to end: everything is on the critical path."""
-    return Usage(
-        paper_sequential_tokens=generated,
-        code_sequential_tokens=generated,
-        pipelined_tokens=generated,
-        barrier_tokens=generated,
-        generated_tokens=generated,
-        cached_prompt_tokens=None,
-    )
+    """The usage of a text written from end to end; what came from a cache is not known."""
+    return Usage.sequential(generated, cached_prompt_tokens=None)

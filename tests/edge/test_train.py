@@ -12,8 +12,6 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyarrow
-import pyarrow.parquet
 import pytest
 import torch
 
@@ -24,6 +22,7 @@ from sprint.files import read_json, read_jsonl
 from sprint.render import trajectory_text
 from sprint.types import Execution, Round, Trajectory
 from tests.edge.killing import deadly, make_plan
+from tests.edge.learning import write_beginning
 from train import run as driver
 from train.config import TrainConfig, TrainSummary
 from train.data import Order, Rows
@@ -46,9 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A curated set and a model to start from."""
     folder = tmp_path_factory.mktemp("train")
     rows = [example(i) for i in range(24)]
-    (folder / "data").mkdir()
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "data" / "part.parquet")
-    prepare([f"{row['question']}{row['text']}" for row in rows], folder / "start")
+    write_beginning(folder, rows)
     return folder
 
 

@@ -16,8 +16,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pyarrow
-import pyarrow.parquet
 import pytest
 import torch
 from transformers import AutoConfig
@@ -25,13 +23,14 @@ from transformers import AutoConfig
 from sprint.config import validate
 from sprint.render import trajectory_text
 from sprint.types import Execution, Round, Trajectory
+from tests.edge.learning import write_beginning
 from train import loop
 from train import run as driver
 from train.config import TrainConfig
 from train.data import Order, Rows
 from train.loop import Job
 from train.memory import Batch, memory_of
-from train.models import SupervisedLoss, load, prepare
+from train.models import SupervisedLoss, load
 from train.process import prepare_process
 from train.reading import read_curated
 from train.shape import shape_of
@@ -81,9 +80,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     """A start model, packed rows of it, and what the driver would tell its workers."""
     folder = tmp_path_factory.mktemp("gradients")
     rows = [{"id": str(i), "question": f"sums of {i}?", "method": "sprint", "text": text(i)} for i in range(23)]
-    (folder / "data").mkdir()
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "data" / "part.parquet")
-    prepare([f"{row['question']}{row['text']}" for row in rows], folder / "start")
+    write_beginning(folder, rows)
     config = settings(folder, 0)
     curated = read_curated(config.data)
     return driver.make_rows(config, curated, curated, None)[0]

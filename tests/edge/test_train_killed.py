@@ -14,14 +14,12 @@ import sys
 import time
 from pathlib import Path
 
-import pyarrow
-import pyarrow.parquet
 import pytest
 
 from tests.edge.killing import make_plan
+from tests.edge.learning import write_beginning
 from tests.edge.test_train import example
 from train.checkpoints import whole_checkpoints
-from train.models import prepare
 
 STEPS, WORKER_KILLS, DRIVER_KILLS = 30, 5, 2
 
@@ -33,9 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A curated set, and a model with dropout to start from, so that the random numbers matter."""
     folder = tmp_path_factory.mktemp("resume")
     rows = [example(i) for i in range(24)]
-    (folder / "data").mkdir()
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "data" / "part.parquet")
-    start = prepare([f"{row['question']}{row['text']}" for row in rows], folder / "start")
+    start = write_beginning(folder, rows)
     shape = json.loads((start / "config.json").read_text())
     (start / "config.json").write_text(json.dumps(shape | {"attention_dropout": 0.1}))
     return folder

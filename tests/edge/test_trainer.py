@@ -12,8 +12,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pyarrow
-import pyarrow.parquet
 import pytest
 import torch
 
@@ -21,13 +19,14 @@ from sprint.config import validate
 from sprint.render import trajectory_text
 from sprint.types import Execution, Kind, Round, Trajectory
 from tests.edge.engines import spawn
+from tests.edge.learning import write_beginning
 from train import loop
 from train import run as driver
 from train.config import TrainConfig
 from train.data import Order, Rows, members
 from train.faults import Fault, told
 from train.loop import Job
-from train.models import SupervisedLoss, load, prepare
+from train.models import SupervisedLoss, load
 from train.options import ValidationConfig
 from train.reading import read_curated
 from train.validation import BEST, Stopping, split
@@ -118,9 +117,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trainer")
     rows = [{"id": f"example {i}", "question": f"sums of {i}?", "method": "sprint", "text": text(i)} for i in range(24)]
     rows[7]["question"] = "sums of Z?"
-    (folder / "data").mkdir()
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "data" / "part.parquet")
-    prepare([f"{row['question']}{row['text']}" for row in rows], folder / "start")
+    write_beginning(folder, rows)
     from transformers import AutoTokenizer
 
     poison(folder, AutoTokenizer.from_pretrained(folder / "start").encode("Z")[0])

@@ -23,7 +23,9 @@ from train.files import put_folder, sole_writer
 from train.loop import WEIGHTS, _Trainer
 from train.models import check_start, load, prepare
 from train.options import Attention, LoraConfig
+from train.reading import read_curated
 from train.refusals import check_room, check_settings
+from train.resume import check_name
 from train.validation import BEST, split
 
 TEXT = "<think>\n1+1=2\n\n\\boxed{2}\n</think>"
@@ -57,7 +59,7 @@ def write_data(folder: Path, examples: int) -> None:
 
 
 def begun(settings: TrainConfig) -> TrainConfig:
-    curated = driver.read_curated(settings.data)
+    curated = read_curated(settings.data)
     driver.make_rows(settings, curated, *split(curated, settings))
     return settings
 
@@ -126,7 +128,7 @@ def test_a_failed_beginning_leaves_nothing_that_looks_like_a_run(tmp_path: Path)
     with suppress(InputError), driver._nothing_left_behind(settings.folder):
         driver.begin(settings)
         raise InputError("broken")
-    driver.check_name(settings)
+    check_name(settings)
 
 
 # --- before ----------------------------------------------------------------------------------------------------------
