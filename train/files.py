@@ -2,40 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from sprint.errors import SprintError
-
-
-@contextmanager
-def sole_writer(folder: Path) -> Iterator[None]:
-    """Nobody else who asks may write to `folder`, made if it is missing, while the block runs.
-
-    The lock goes with the process, however it ends. Where a disk knows no locks nobody is kept out. Raises SprintError.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        if _is_taken(handle):
-            raise SprintError(f"{folder} is being written by another run, expected another name, or to wait for it")
-        yield
-    finally:
-        os.close(handle)
-
-
-def _is_taken(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # a disk without locks
-        return False
-    return False
 
 
 @contextmanager

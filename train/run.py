@@ -17,6 +17,8 @@ from sprint.card import Instruction, Method, ModelCard
 from sprint.errors import ConfigError, SprintError
 from sprint.files import read_json
 from sprint.local_ray import ray_session
+from sprint.locks import sole_writer_in
+from sprint.nodes import await_room
 from sprint.render import Layout, Prompter, Supervise
 from sprint.tokenizer import HFTokenizer
 from train import lora
@@ -27,7 +29,7 @@ from train.closing import close
 from train.config import SCRATCH, Precision, TrainConfig, TrainSummary
 from train.data import Order, RowsInfo, encode, write_rows
 from train.faults import Fault, told
-from train.files import put_folder, sole_writer
+from train.files import put_folder
 from train.loop import ROWS, Job, worker
 from train.models import check_start, prepare, vocabulary
 from train.options import Attention
@@ -40,6 +42,8 @@ from train.validation import HELD_OUT
 
 Say = Callable[[str], None]
 
+_NODES_S = 1800  # how long Ray waits for workers before it asks anew: a cloud takes minutes to give a node
+
 
 def train(config: TrainConfig, say: Say = print) -> TrainSummary:
     """Fine-tune a model on a curated set and export it.
@@ -50,7 +54,7 @@ def train(config: TrainConfig, say: Say = print) -> TrainSummary:
     config, curated, training, held_out = checked(config)
     if config.dry_run:
         raise ConfigError("dry_run: train.dryrun.dry_run says what a run would take", field="dry_run")
-    with sole_writer(config.folder):
+    with sole_writer_in(config.folder):
         return _train(config, curated, training, held_out, say)
 
 
@@ -66,7 +70,10 @@ def _train(
     cpus = max(os.cpu_count() or 1, config.workers * config.threads)
     Fault.forget(config.folder)  # of a run whose driver was killed before it could tell
     with ray_session(cpus):
-        if not os.environ.get("RAY_ADDRESS"):  # a cluster may still grow
+        if config.nodes or os.environ.get("RAY_ADDRESS"):  # a cluster may still grow
+            claims = {name: config.workers * amount for name, amount in _resources(config).items()}
+            await_room(config.nodes, claims, f"the workers of {config.name}", say)
+        else:
             check_room(config.workers, _resources(config), _cluster_resources())
         with followed(config.folder, say):
             _fit(job)
@@ -178,11 +185,15 @@ def _fit(job: Job) -> None:
     from ray.train.torch import TorchTrainer
 
     config = job.config
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(_NODES_S))
     trainer = TorchTrainer(
         _train_on_worker,
         train_loop_config={"job": job},
         scaling_config=ScalingConfig(
-            num_workers=config.workers, use_gpu=config.use_gpu, resources_per_worker=_resources(config)
+            num_workers=config.workers,
+            use_gpu=config.use_gpu,
+            resources_per_worker=_resources(config),
+            label_selector=dict(config.nodes) or None,
         ),
         run_config=RunConfig(
             name=f"ray-{quote(config.name, safe='')}",  # Ray takes ASCII only

@@ -15,14 +15,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pipelines.evaluation.ending import failure_text
 from sprint.answers import same_answer
 from sprint.benchmarks import Sample
 from sprint.card import ModelCard
+from sprint.errors import SprintError
 from sprint.evals.config import BatchConfig, EvalConfig
 from sprint.evals.jobs import Job
 from sprint.evals.marking import Marker
 from sprint.evals.methods import get_method
 from sprint.evals.rounds import EngineAsker, context_window
+from sprint.evals.scorers import finder
 from sprint.llm import LLM
 from sprint.tokenizer import load_tokenizer
 
@@ -30,28 +33,40 @@ _KV_CACHE_BYTES = 256 << 20  # on CPU; on GPU vLLM takes what is free
 
 
 class Evaluator:
-    """An async actor of Ray Data. `config`: the run's configuration as plain values; `model`: its name in the lines."""
+    """An async actor of Ray Data.
 
-    def __init__(self, config: Mapping[str, Any], model: str) -> None:
+    config  the run's configuration as plain values
+    model   its name in the lines
+    flag    an `ending.Flag` that says when to begin nothing new
+    """
+
+    def __init__(self, config: Mapping[str, Any], model: str, flag: Any = None) -> None:
         self._config = EvalConfig.model_validate(config)
         self._marker = Marker(self._config, model)
-        self._method = get_method(self._config, same_answer)
+        self._method = get_method(self._config, same_answer, finder(self._config))
         folder = Path(self._config.engine.model)
         tokens = window(self._config.engine)
         llm = started(self._config.engine, tokens)
         self._asker = EngineAsker(llm, load_tokenizer(folder), ModelCard.load(folder), tokens, self._config)
+        self._flag = flag
 
     async def __call__(self, batch: Any) -> Any:
-        """A table of jobs in, a table of their turns and result lines out."""
+        """A table of jobs in; out a table of their turns, and of each its result line or why the run has to end."""
         import pyarrow as pa
 
-        jobs = [job_of(text) for text in batch["job"].to_pylist()]
-        solve = partial(self._method, self._asker)
-        results = await asyncio.gather(*(self._marker.result(job, solve) for job in jobs))
-        lines = [json.dumps(result.as_row(), ensure_ascii=False) for result in results]
-        return pa.table(
-            {"turn": pa.array([job.turn for job in jobs], pa.int64()), "line": pa.array(lines, pa.string())}
-        )
+        stopped = self._flag is not None and await self._flag.is_raised.remote()
+        jobs = [] if stopped else [job_of(text) for text in batch["job"].to_pylist()]
+        ended = await asyncio.gather(*map(self._ended, jobs))
+        columns = {name: pa.array([one[name] for one in ended], pa.string()) for name in ("line", "failure")}
+        return pa.table({"turn": pa.array([job.turn for job in jobs], pa.int64()), **columns})
+
+    async def _ended(self, job: Job) -> dict[str, str]:
+        """What came of a job."""
+        try:
+            result = await self._marker.result(job, partial(self._method, self._asker))
+        except SprintError as failure:
+            return {"line": "", "failure": failure_text(failure)}
+        return {"line": json.dumps(result.as_row(), ensure_ascii=False), "failure": ""}
 
 
 def job_text(job: Job) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sprint.benchmarks.base import Benchmark, Sample, Score, score_answer
+from sprint.benchmarks.base import BOX_OR_STATEMENT, Benchmark, Sample, Score, score_answer
 from sprint.benchmarks.columns import Columns
 from sprint.benchmarks.contest import Aime2024, Aime2025, Amc2023, Contest, Hmmt2024, Hmmt2025
 from sprint.benchmarks.countdown import CountdownFile
@@ -13,7 +13,17 @@ from sprint.benchmarks.math500 import Math500
 from sprint.benchmarks.source import load
 from sprint.errors import InputError
 
-__all__ = ["Benchmark", "Columns", "Sample", "Score", "benchmark_names", "get_benchmark", "load", "score_answer"]
+__all__ = [
+    "BOX_OR_STATEMENT",
+    "Benchmark",
+    "Columns",
+    "Sample",
+    "Score",
+    "benchmark_names",
+    "get_benchmark",
+    "load",
+    "score_answer",
+]
 
 _ALL: Mapping[str, type[Benchmark]] = {
     known.name: known

@@ -8,14 +8,16 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from sprint.answers import last_boxed
+from sprint.answers import last_boxed, stated_answer
 from sprint.equality import GRADER, Match, compare, same_text
 from sprint.errors import InputError
 from sprint.rows import writable
 from sprint.tasks import Grade
+
+BOX_OR_STATEMENT = "box or statement"  # the name of the grader that also takes an answer stated in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +71,27 @@ class Benchmark(ABC):
         options.
         """
 
-    def score(self, sample: Sample, text: str) -> Score:
-        """The grade of a whole text: here, of its last boxed answer against the gold answer."""
-        return score_answer(sample.answer, last_boxed(text))
+    def find(self, text: str) -> str | None:
+        """The answer of a whole text, where it is given as the question asks for it: here, in the last box."""
+        return last_boxed(text)
+
+    def grade(self, sample: Sample, found: str | None) -> Score:
+        """The grade of a bare answer: here, by equivalence with the gold answer."""
+        return score_answer(sample.answer, found)
+
+    def score(self, sample: Sample, text: str, *, stated: bool = False) -> Score:
+        """The grade of a whole text. `stated`: where no answer stands as it was asked for, one stated in words counts.
+
+        What the other of the two readings says stands beside the grade, so that accuracy need not hang on who forgot
+        a box.
+        """
+        strict = self.grade(sample, found := self.find(text))
+        in_words = None if found else stated_answer(text)
+        lenient = self.grade(sample, in_words) if in_words else strict
+        if stated:
+            others = {**lenient.other_grades, strict.grader: strict.grade.is_correct}
+            return replace(lenient, grader=BOX_OR_STATEMENT, other_grades=others)
+        return replace(strict, other_grades={**strict.other_grades, BOX_OR_STATEMENT: lenient.grade.is_correct})
 
 
 def score_answer(gold: str, found: str | None) -> Score:

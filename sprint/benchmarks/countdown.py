@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from sprint.answers import last_boxed
 from sprint.benchmarks.base import Benchmark, Sample, Score, text_of
 from sprint.errors import InputError
 from sprint.tasks.countdown import Countdown, rules_of
@@ -36,10 +35,9 @@ class CountdownFile(Benchmark):
             level=str(len(rules.numbers)),
         )
 
-    def score(self, sample: Sample, text: str) -> Score:
+    def grade(self, sample: Sample, found: str | None) -> Score:
         """Exact: any expression that keeps the rules is right, whatever the gold answer."""
-        found = last_boxed(text) or ""
-        return Score(check(found, rules_of(sample.question)), CHECKER, found)
+        return Score(check(found or "", rules_of(sample.question)), CHECKER, found or "")
 
 
 def _posed(row: Mapping[str, Any], where: str) -> str:

@@ -41,11 +41,12 @@ class Gpqa(Benchmark):
             options=shuffled,
         )
 
-    def score(self, sample: Sample, text: str) -> Score:
-        """By letter. An option's own text stands for its letter; without a box a line `ANSWER: C` is taken."""
-        found = last_boxed(text)
-        if not found:
-            found = next((match[1] for match in reversed(list(_STATED.finditer(text)))), None)
+    def find(self, text: str) -> str | None:
+        """The last boxed answer; without a box, what a line `ANSWER: C` says."""
+        return last_boxed(text) or next((match[1] for match in reversed(list(_STATED.finditer(text)))), None)
+
+    def grade(self, sample: Sample, found: str | None) -> Score:
+        """By letter. An option's own text stands for its letter."""
         return replace(score_answer(sample.answer, _letter(found, sample.options)), found=found or "")
 
 

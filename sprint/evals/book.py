@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +23,7 @@ from sprint.evals.scorers import samples, source_name
 from sprint.evals.summary import Summary, summarise
 from sprint.evals.table import print_table
 from sprint.files import read_jsonl
+from sprint.locks import sole_writer
 
 
 class Book:
@@ -37,15 +39,22 @@ class Book:
         self._record = Record(config.out, len(self.plan))
         self._progress = Progress("", len(self.plan), budget=self.budget, clock=clock)
         self._first_error = ""
+        self._mine = ExitStack()
 
     def open(self, model: str) -> None:
-        """Begin, with `model` answering. Raises ConfigError when the out file holds another run."""
+        """Begin, with `model` answering. Raises ConfigError when the out file holds another run.
+
+        From here on nobody else may write the out file; SprintError when somebody does.
+        """
         config = self.config
         self.marker.model = model
         self._progress.title = f"{source_name(config)} · {config.label or model}"
-        if config.resume and config.out.exists():
-            places = self.plan.places()
-            self._record.resume(lambda row, number: self._known(row, number, places))
+        with ExitStack() as mine:
+            mine.enter_context(sole_writer(config.out))
+            if config.resume and config.out.exists():
+                places = self.plan.places()
+                self._record.resume(lambda row, number: self._known(row, number, places))
+            self._mine = mine.pop_all()
 
     def __enter__(self) -> Book:
         self._progress.__enter__()
@@ -54,6 +63,8 @@ class Book:
     def __exit__(self, *problem: Any) -> None:
         self._progress.__exit__(*problem)
         self._record.__exit__()
+        if problem[0] is not None:
+            self._mine.close()
 
     def left(self, first: int = 0, last: int | None = None) -> Iterator[Job]:
         """The jobs from turn `first` to before `last` that are not done. Ends early when a budget is used up."""
@@ -105,7 +116,8 @@ class Book:
 
     def close(self) -> Summary:
         """Put the file in order; the summary. Raises Stopped when something is left, LLMError when nothing came."""
-        self._record.finish()
+        with self._mine:
+            self._record.finish()
         stopped, left = self.budget.exceeded, self._progress.left
         if stopped and left:
             raise Stopped(f"{stopped} and --resume: {left} of {len(self.plan)} answers are left ({self.config.out})")

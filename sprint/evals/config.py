@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from sprint.config import StrictModel
+from sprint.config import Nodes, StrictModel
 from sprint.requests import Prices
 
 MethodName = Literal["auto", "sprint", "rft", "sequential", "base", "self-consistency", "sot-chat", "sot-reasoning"]
@@ -85,6 +85,9 @@ class EvalConfig(StrictModel):
     columns: dict[str, str] = Field(
         default_factory=dict, description="how a data file calls id, question, answer, level or subject"
     )
+    grader: Literal["box", "box-or-statement"] = Field(
+        "box", description="which answer of a benchmark counts: a boxed one only, or also one stated in words"
+    )
     judge: JudgeConfig = Field(
         default_factory=lambda: JudgeConfig.model_validate({}),
         description="a model that looks again at answers not accepted, e.g. base_url=http://…/v1",
@@ -116,6 +119,9 @@ class EvalConfig(StrictModel):
     engine: BatchConfig = Field(
         default_factory=lambda: BatchConfig.model_validate({}), description="of batch, e.g. model=FOLDER"
     )
+    nodes: Nodes = Field(
+        default_factory=dict, description="of batch: labels of the nodes of the engines, e.g. sprint/pool=gpu"
+    )
     resume: bool = Field(False, description="keep what the out file holds and ask only the rest")
     train_answers: Path | None = Field(None, description="curated Parquet: its commonest answer is the guess to beat")
 
@@ -123,6 +129,8 @@ class EvalConfig(StrictModel):
     def _one_source(self) -> EvalConfig:
         if bool(self.task) == bool(self.data or self.benchmark):
             raise ValueError("expected either a task, or a benchmark or data file, and not both")
+        if self.task and self.grader != "box":
+            raise ValueError(f"grader is of use to benchmarks and data files, and task {self.task} has its own checker")
         if self.columns and (self.benchmark or not self.data):
             raise ValueError("columns is of use with a data file and no benchmark")
         return self
@@ -139,6 +147,8 @@ class EvalConfig(StrictModel):
             raise ValueError("seeds names a seed twice, expected each once")
         if self.budget.cost and not self.prices.prices:
             raise ValueError("budget has a cost, which needs prices for prompt or output")
+        if self.nodes and not self.batch:
+            raise ValueError("nodes is of use to a batch only")
         if self.batch != bool(self.engine.model):
             raise ValueError("batch and engine.model belong together: --batch --engine model=FOLDER")
         return self

@@ -75,6 +75,6 @@ def _repeated(run: Run) -> bool:
 def votes(samples: Sequence[Result]) -> Votes:
     """The samples of one problem as votes: right ones agree with each other, wrong ones by the equality of answers."""
     right = sum(result.is_correct for result in samples)
-    answers = [last_boxed(result.answer) or "" for result in samples if not result.is_correct]
+    answers = [result.found or last_boxed(result.answer) or "" for result in samples if not result.is_correct]
     given = [normalise(answer) for answer in answers if answer.strip()]
     return Votes(right, classes(given, same_answer), len(answers) - len(given))

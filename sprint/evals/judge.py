@@ -55,14 +55,15 @@ class Judge:
         Answers accepted already, and those of tasks with an exact checker, are not shown to it. Raises LLMUnavailable
         or LLMError when it cannot be asked.
         """
-        if score.grade is Grade.CORRECT or score.grader != GRADER or not text.strip():
+        if score.grade is Grade.CORRECT or GRADER not in (score.grader, *score.other_grades) or not text.strip():
             return score
         verdict = self._ask(sample, (score.found or text.strip())[-_MAX_CHARS:])
         if verdict is None:
             return score
         if not verdict:
             return replace(score, other_grades={**score.other_grades, self.name: False})
-        return replace(score, grade=Grade.CORRECT, grader=self.name, other_grades={GRADER: False, **score.other_grades})
+        others = {score.grader: False, **score.other_grades}
+        return replace(score, grade=Grade.CORRECT, grader=self.name, other_grades=others)
 
     def _ask(self, sample: Sample, given: str) -> bool | None:
         """Whether both are the same; None where the reply does not say."""

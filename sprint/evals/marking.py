@@ -25,6 +25,7 @@ def sampling_of(config: EvalConfig) -> dict[str, Any]:
     names = ("method", "instruction", "top_p", "max_tokens", "mode", "dispatch", *_SETTINGS.get(config.method, ()))
     values = {name: getattr(config, name) for name in names}
     values |= {"seeds": list(config.sampling_seeds), "batch": config.batch, "rounds_here": bool(config.tokenizer)}
+    values |= {"grader": config.grader} if config.grader != "box" else {}
     return values | ({"judge": config.judge.model} if config.judge.base_url else {})
 
 
@@ -97,6 +98,7 @@ class Marker:
             other_grades=score.other_grades,
             method=answer.method,
             answer=answer.text,
+            found=score.found,
             reasoning=answer.reasoning if keeps else "",
             usage=answer.usage,
             wall_s=answer.wall_s,

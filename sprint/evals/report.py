@@ -58,7 +58,8 @@ class Report:
         said = [
             text for one in self.comparisons for text in words.verdict(one, len(self.comparisons), self._tests(one))
         ]
-        return [*said, words.limits([one.summary for one in self.findings])]
+        said += [words.uncorrected(len(self.comparisons)), words.graded_differently(self.runs)]
+        return [*filter(None, said), words.limits([one.summary for one in self.findings])]
 
     def _tests(self, comparison: Comparison) -> list[GraderTest]:
         return [one for one in self.grader_tests if one.label == comparison.label]

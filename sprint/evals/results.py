@@ -16,7 +16,20 @@ from sprint.usage import Usage
 
 FAILED = "failed"
 
-_TEXTS = ("id", "question", "gold", "task", "label", "model", "method", "answer", "reasoning", "stop_reason", "error")
+_TEXTS = (
+    "id",
+    "question",
+    "gold",
+    "task",
+    "label",
+    "model",
+    "method",
+    "answer",
+    "found",
+    "reasoning",
+    "stop_reason",
+    "error",
+)
 _KINDS: Mapping[str, tuple[type, ...]] = {
     **dict.fromkeys((*_TEXTS, "level", "subject", "grader"), (str,)),
     **dict.fromkeys(("grade", "guess"), (str, type(None))),
@@ -46,6 +59,7 @@ class Result:
                   ours uses them but the table of graders)
     seed, sampling_seed   the run's own, which also poses a generated task's problems; what this answer was sampled with
     sampling      how: method, instruction, top_p, limits and what else its run was told
+    found         the bare answer that was graded, as it stands in `answer`; "" where there was none
     calls         of a method with several calls: what each was for, its seed, tokens, clock and boxed answer
     """
 
@@ -76,6 +90,7 @@ class Result:
     sampling_seed: int | None = None
     sampling: Mapping[str, Any] = field(default_factory=dict)
     calls: tuple[Mapping[str, Any], ...] = field(default=())
+    found: str = ""
 
     @property
     def is_correct(self) -> bool:

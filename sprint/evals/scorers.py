@@ -6,16 +6,18 @@ may have a second look. It knows no endpoint of the model under test and no coun
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from sprint.answers import boxed, last_boxed
+from sprint.answers import boxed, last_boxed, stated_answer
 from sprint.benchmarks import Benchmark, Columns, Sample, Score, get_benchmark, load
 from sprint.errors import InputError
 from sprint.evals.config import EvalConfig
 from sprint.tasks import eval_rows, get_task, majority_answer
 
-__all__ = ["Sample", "Score", "Scorer", "commonest_answer", "samples", "scorer", "source_name"]
+__all__ = ["Sample", "Score", "Scorer", "commonest_answer", "finder", "samples", "scorer", "source_name"]
 
 
 class Scorer(Protocol):
@@ -41,13 +43,20 @@ def samples(config: EvalConfig) -> list[Sample]:
 
 def scorer(config: EvalConfig, *, judged: bool = True) -> Scorer:
     """How the answers of this evaluation are graded; not `judged`: without the judge, should there be one."""
-    grade = _task_scorer(config) if config.task else _benchmark(config).score
+    stated = config.grader == "box-or-statement"
+    grade = _task_scorer(config) if config.task else partial(_benchmark(config).score, stated=stated)
     if not (judged and config.judge.base_url):
         return grade
     from sprint.evals.judge import Judge
 
     judge = Judge(config.judge)
     return lambda sample, text: judge.reconsider(sample, text, grade(sample, text))
+
+
+def finder(config: EvalConfig) -> Callable[[str], str | None]:
+    """How the bare answer of a text is found: what votes are counted by."""
+    find = last_boxed if config.task else _benchmark(config).find
+    return find if config.grader == "box" else lambda text: find(text) or stated_answer(text)
 
 
 def _benchmark(config: EvalConfig) -> Benchmark:

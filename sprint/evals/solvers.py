@@ -19,6 +19,7 @@ from sprint.evals.config import EvalConfig
 from sprint.evals.endpoint import Endpoint, read_answer
 from sprint.evals.methods import get_method
 from sprint.evals.rounds import EngineAsker, context_window
+from sprint.evals.scorers import finder
 from sprint.http_llm import Dialect, HttpLLM
 from sprint.keys import KEY_VARIABLE, bearer
 from sprint.tokenizer import load_tokenizer
@@ -61,7 +62,7 @@ class HttpSolver:
         """`transport` replaces the network (tests); `pause_s` is the first wait before trying again, then doubled."""
         self._config = config
         self._endpoint = Endpoint(config, transport=transport, pause_s=pause_s, clock=clock)
-        self._method = get_method(config, same_answer)
+        self._method = get_method(config, same_answer, finder(config))
 
     @property
     def model(self) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sprint.evals.comparison import Comparison, Estimate
 from sprint.evals.grading import GraderTest
+from sprint.evals.results import Result
 from sprint.evals.savings import Savings
 from sprint.evals.summary import Summary
 from sprint.evals.table import minus, p_value
@@ -112,6 +113,34 @@ def selection(independent: Savings, biased: Savings) -> str:
 
 def _saved(ratio: Estimate) -> str:
     return minus(f"{100 * (1 - ratio.value):.0f}")
+
+
+def graded_differently(runs: Sequence[Sequence[Result]]) -> str:
+    """That the runs were not graded alike, by judge or by what counts as an answer; "" where they were."""
+    ways = {run[0].label: _grading(run[0]) for run in runs}
+    if len(set(ways.values())) < 2:
+        return ""
+    listed = "; ".join(f"{label}: {way}" for label, way in ways.items())
+    return (
+        f"These runs were not graded alike ({listed}), so part of a difference in accuracy may be the grading's: "
+        "compare them under a grader that judged both, in the table of graders."
+    )
+
+
+def _grading(result: Result) -> str:
+    judge, grader = result.sampling.get("judge"), result.sampling.get("grader", "box")
+    read = "boxed answers only" if grader == "box" else "boxed or stated answers"
+    return f"{read}, a second look by judge {judge}" if judge else f"{read}, no judge"
+
+
+def uncorrected(num_comparisons: int) -> str:
+    """That the intervals of tokens and seconds stand each alone; "" for one comparison."""
+    if num_comparisons < 2:
+        return ""
+    return (
+        f"The intervals of tokens and seconds are of 95 % each, not widened for {num_comparisons} comparisons: "
+        "only the p-values of accuracy are corrected."
+    )
 
 
 def limits(summaries: Sequence[Summary]) -> str:

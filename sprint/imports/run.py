@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from sprint.answers import boxed, last_boxed, stated_answer
-from sprint.benchmarks import Benchmark, Columns, Sample, get_benchmark
+from sprint.benchmarks import BOX_OR_STATEMENT, Benchmark, Columns, Sample, get_benchmark
 from sprint.benchmarks.source import read_rows
 from sprint.errors import ConfigError, InputError
 from sprint.evals.results import Result
@@ -113,8 +113,9 @@ def _result(
         temperature=config.temperature,
         grade=score.grade,
         grader=score.grader,
-        other_grades={**score.other_grades, "box or statement": lenient.grade.is_correct},
+        other_grades={**score.other_grades, BOX_OR_STATEMENT: lenient.grade.is_correct},
         answer=answer,
+        found=found or "",
         reasoning=text,
         usage=written.usage,
         stop_reason=stop,

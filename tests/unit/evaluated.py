@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sprint.config import validate
+from sprint.evals.config import ReportConfig
+from sprint.evals.page import markdown
+from sprint.evals.report import make_report
 from sprint.evals.results import Result
+from sprint.evals.runs import Run
 from sprint.files import write_jsonl
 from sprint.tasks import Grade
 from sprint.usage import Usage
@@ -75,3 +81,29 @@ def write(path: Path, made: list[Result]) -> Path:
     """The results as a run's file."""
     write_jsonl(path, [result.as_row() for result in made])
     return path
+
+
+def wrong(result: Result, answer: str = "\\boxed{2}") -> Result:
+    return replace(result, grade=Grade.WRONG_VALUE, answer=answer)
+
+
+def as_run(made: list[Result]) -> Run:
+    return Run((), made)
+
+
+def marked(label: str, right: int, stated: int, **changes: Any) -> list[Result]:
+    """60 answers, the first `right` of them right, `stated` when an answer without a box counts."""
+    made = results(label, 60, grader="equivalence", **changes)
+    return [
+        replace(
+            one,
+            grade=Grade.CORRECT if place < right else Grade.NO_ANSWER,
+            other_grades={"box or statement": place < stated},
+        )
+        for place, one in enumerate(made)
+    ]
+
+
+def report_text(*paths: Path, **options: Any) -> str:
+    """A report's text, in which nothing is drawn."""
+    return markdown(make_report(validate(ReportConfig, {"runs": paths, **options}, "options")))

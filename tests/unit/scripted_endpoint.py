@@ -1,5 +1,6 @@
 """A stub of an OpenAI-compatible chat endpoint: what it answers depends on the request alone, and it can go away."""
 
+import asyncio
 import hashlib
 import json
 import random
@@ -10,6 +11,9 @@ from typing import Any
 import httpx
 
 from sprint.evals.config import EvalConfig
+from sprint.evals.run import _Evaluation
+from sprint.evals.solvers import HttpSolver
+from sprint.evals.summary import Summary
 from sprint.files import write_jsonl
 
 Reply = Callable[[dict[str, Any]], str]
@@ -28,8 +32,6 @@ class ScriptedEndpoint:
         self.in_flight = self.most_in_flight = 0
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
-        import asyncio
-
         if request.url.path == "/v1/models":
             return httpx.Response(200, json={"data": [{"id": "tiny"}]})
         if self.lives is not None and len(self.bodies) >= self.lives:
@@ -71,3 +73,13 @@ def config_of(folder: Path, **options: Any) -> EvalConfig:
     return EvalConfig.model_validate(
         {"out": folder / "out.jsonl", "data": data, "model": "tiny", "concurrency": 3, "retries": 0} | options
     )
+
+
+def stopped_clock() -> float:
+    return 0.0
+
+
+def run(config: EvalConfig, endpoint: ScriptedEndpoint) -> Summary:
+    """The whole run against the endpoint, on a clock that stands."""
+    solver = HttpSolver(config, transport=httpx.MockTransport(endpoint), pause_s=0.0, clock=stopped_clock)
+    return asyncio.run(_Evaluation(config, solver).run())

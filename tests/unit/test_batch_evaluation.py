@@ -3,16 +3,18 @@
 import asyncio
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from pipelines.evaluation import worker
+from pipelines.evaluation.ending import failure_of, failure_text
 from pipelines.evaluation.run import check, evaluate_batch
 from pipelines.evaluation.worker import Evaluator, engine_args, job_of, job_text
 from sprint.benchmarks import Sample
 from sprint.card import Instruction, Method, ModelCard
-from sprint.errors import ConfigError, LLMError, LLMUnavailable
+from sprint.errors import ConfigError, LLMError, LLMUnavailable, SprintError
 from sprint.evals.asking import Call
 from sprint.evals.config import BatchConfig, EvalConfig
 from sprint.evals.jobs import Job, Plan
@@ -62,6 +64,8 @@ def results(
 
     table = asyncio.run(run())
     assert table["turn"].to_pylist() == list(range(len(jobs)))
+    for failure in filter(None, table["failure"].to_pylist()):
+        raise failure_of(failure)
     return [Result.from_row(json.loads(line), "line") for line in table["line"].to_pylist()]
 
 
@@ -101,6 +105,65 @@ def test_an_engine_that_stops_ends_the_batch(tmp_path: Path, model: Path, monkey
 
     with pytest.raises(LLMUnavailable, match="stopped working"):
         results(tmp_path, model, monkeypatch, ScriptedLLM(BYTES, gone), method="sequential")
+
+
+def test_what_is_answered_beside_a_failure_is_not_lost(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def partly(context: str) -> str:
+        if "What is 3+1?" in context:
+            raise LLMUnavailable("the engine stopped working")
+        return thinking(context)
+
+    monkeypatch.setattr(worker, "started", lambda engine, tokens: ScriptedLLM(BYTES, partly))
+    monkeypatch.setattr(worker, "load_tokenizer", lambda folder: BYTES)
+    rows = asked(tmp_path, model, None)
+    assert [bool(row["line"]) for row in rows] == [i != 3 for i in range(6)]
+    assert [row["failure"] for row in rows if row["failure"]] == [
+        failure_text(LLMUnavailable("the engine stopped working"))
+    ]
+
+
+def test_once_the_flag_is_raised_nothing_is_asked(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    llm = ScriptedLLM(BYTES, thinking)
+    monkeypatch.setattr(worker, "started", lambda engine, tokens: llm)
+    monkeypatch.setattr(worker, "load_tokenizer", lambda folder: BYTES)
+    assert len(asked(tmp_path, model, RemoteFlag(False))) == 6
+    calls = len(llm.calls)
+    assert asked(tmp_path, model, RemoteFlag(True)) == []
+    assert len(llm.calls) == calls > 0
+
+
+class RemoteFlag:
+    """What a worker holds of a flag in another process."""
+
+    def __init__(self, is_raised: bool) -> None:
+        async def answer() -> bool:
+            return is_raised
+
+        self.is_raised = SimpleNamespace(remote=answer)
+
+
+def asked(folder: Path, model: Path, flag: Any) -> list[dict[str, Any]]:
+    """The rows that come of six sums."""
+    import pyarrow as pa
+
+    config = config_of(folder, batch=True, engine={"model": str(model)}, method="sequential")
+    samples = [Sample(str(i), f"What is {i}+1?", str(i + 1)) for i in range(6)]
+
+    async def run() -> Any:
+        jobs = pa.table({"job": [job_text(job) for job in Plan(samples, (0,), 1)]})
+        return await Evaluator(config.model_dump(), "tiny", flag)(jobs)
+
+    rows: list[dict[str, Any]] = asyncio.run(run()).to_pylist()
+    return rows
+
+
+@pytest.mark.parametrize("error", [LLMUnavailable("away"), LLMError("no chat"), ConfigError("wrong", field="engine")])
+def test_a_failure_survives_the_way_whatever_caused_it(error: SprintError) -> None:
+    error.__cause__ = ValueError("which no pickle holds")
+    arrived = failure_of(failure_text(error))
+    assert (type(arrived), str(arrived), arrived.__cause__) == (type(error), str(error), None)
 
 
 def test_a_failure_of_the_engine_is_the_error_that_it_was(tmp_path: Path) -> None:

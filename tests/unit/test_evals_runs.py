@@ -20,18 +20,8 @@ from sprint.evals.results import Result, read_results
 from sprint.evals.run import Stopped, _Evaluation
 from sprint.evals.scorers import Sample
 from sprint.evals.solvers import HttpSolver
-from sprint.evals.summary import Summary
 from sprint.files import read_jsonl, write_jsonl
-from tests.unit.scripted_endpoint import ScriptedEndpoint, completion, config_of, guess
-
-
-def stopped_clock() -> float:
-    return 0.0
-
-
-def run(config: EvalConfig, endpoint: ScriptedEndpoint) -> Summary:
-    solver = HttpSolver(config, transport=httpx.MockTransport(endpoint), pause_s=0.0, clock=stopped_clock)
-    return asyncio.run(_Evaluation(config, solver).run())
+from tests.unit.scripted_endpoint import ScriptedEndpoint, completion, config_of, guess, run
 
 
 def resumed(config: EvalConfig, **options: Any) -> EvalConfig:

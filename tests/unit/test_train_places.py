@@ -14,12 +14,13 @@ import pytest
 from sprint.config import validate
 from sprint.errors import ConfigError, InputError, SprintError
 from sprint.files import read_json, write_json
+from sprint.locks import sole_writer_in
 from train import run as driver
 from train.closing import exported
 from train.config import TrainConfig
 from train.dryrun import dry_run
 from train.faults import Fault
-from train.files import put_folder, sole_writer
+from train.files import put_folder
 from train.loop import WEIGHTS, _Trainer
 from train.models import check_start, load, prepare
 from train.options import Attention, LoraConfig
@@ -115,10 +116,10 @@ def test_the_best_weights_do_not_write_into_a_model_exported_before(tmp_path: Pa
 
 
 def test_a_run_has_one_driver(tmp_path: Path) -> None:
-    again = sole_writer(tmp_path)
-    with sole_writer(tmp_path), pytest.raises(SprintError, match="is being written by another run"):
+    again = sole_writer_in(tmp_path)
+    with sole_writer_in(tmp_path), pytest.raises(SprintError, match="is being written by another run"):
         again.__enter__()
-    with sole_writer(tmp_path):
+    with sole_writer_in(tmp_path):
         pass
 
 
@@ -157,7 +158,7 @@ def test_a_fault_that_nobody_told_does_not_stop_the_next_run(folder: Path, monke
     settings = config(folder)
     begun(settings)
     Fault("loss", 3, (0,)).save(settings.folder)
-    monkeypatch.setattr(driver, "ray_session", lambda cpus: driver.sole_writer(folder))
+    monkeypatch.setattr(driver, "ray_session", lambda cpus: driver.sole_writer_in(folder))
     monkeypatch.setattr(driver, "_cluster_resources", lambda: {"CPU": 8.0})
     monkeypatch.setattr(driver, "_fit", lambda job: None)
     monkeypatch.setattr(driver, "close", lambda *arguments: "closed")
@@ -166,7 +167,7 @@ def test_a_fault_that_nobody_told_does_not_stop_the_next_run(folder: Path, monke
 
 def test_what_begins_anew_although_it_was_to_go_on_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr(driver, "ray_session", lambda cpus: driver.sole_writer(folder))
+    monkeypatch.setattr(driver, "ray_session", lambda cpus: driver.sole_writer_in(folder))
     monkeypatch.setattr(driver, "_cluster_resources", lambda: {"CPU": 8.0})
     monkeypatch.setattr(driver, "_fit", lambda job: None)
     monkeypatch.setattr(driver, "close", lambda *arguments: None)

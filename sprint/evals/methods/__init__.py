@@ -20,20 +20,20 @@ what they are made of.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from sprint.answers import last_boxed
 from sprint.evals.asking import Method
 from sprint.evals.config import EvalConfig
 from sprint.evals.methods.posing import Posing
-from sprint.evals.methods.self_consistency import SelfConsistency
+from sprint.evals.methods.self_consistency import Find, Same, SelfConsistency
 from sprint.evals.methods.single import Single
 from sprint.evals.methods.skeleton import Skeleton
 
-Same = Callable[[str, str], bool]
 
+def get_method(config: EvalConfig, same: Same, find: Find = last_boxed) -> Method:
+    """The method that the configuration names.
 
-def get_method(config: EvalConfig, same: Same) -> Method:
-    """The method that the configuration names; `same` says whether two bare answers are the same."""
+    same, find  whether two bare answers are the same, and what the bare answer of a text is
+    """
     posing = Posing(config.instruction)
     match config.method:
         case "auto":
@@ -41,7 +41,7 @@ def get_method(config: EvalConfig, same: Same) -> Method:
         case "sprint":
             return Single(posing, "parallel", "sprint")
         case "self-consistency":
-            return SelfConsistency(posing, same, config.votes)
+            return SelfConsistency(posing, same, config.votes, find)
         case "sot-chat" | "sot-reasoning":
             return Skeleton(config.method, config.points, thinks=config.method == "sot-reasoning")
         case _:

@@ -15,19 +15,21 @@ from sprint.evals.methods.posing import Posing
 from sprint.evals.methods.trip import Trip
 
 Same = Callable[[str, str], bool]
+Find = Callable[[str], str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class SelfConsistency:
     """`votes` samples at once; what most of them answer is the answer, of tied answers the one that was sampled first.
 
-    Samples without a boxed answer do not vote. The first sample has the rollout's own seed, so it is what method
-    `sequential` would give.
+    Samples in which `find` finds no answer do not vote. The first sample has the rollout's own seed, so it is what
+    method `sequential` would give.
     """
 
     posing: Posing
     same: Same
     votes: int
+    find: Find = last_boxed
     name: str = "self-consistency"
 
     async def __call__(self, asker: Asker, question: str, seed: int, *, timeline: bool = False) -> Answer:
@@ -38,7 +40,7 @@ class SelfConsistency:
         calls = [Call(text, one, "sequential", kind="execution", number=n) for n, one in enumerate(seeds, 1)]
         answers = await trip.ask_all(calls)
         usage, wall_s = trip.usage(num_rounds=0, num_executions=self.votes), trip.wall_s
-        voted = [last_boxed(answer.text) or "" for answer in answers]
+        voted = [self.find(answer.text) or "" for answer in answers]
         elected = await asyncio.to_thread(majority, voted, self.same)  # comparing formulas can take seconds
         chosen = answers[elected]
         return Answer(
