@@ -42,7 +42,7 @@ help:
 	@echo 'make                 build .venv (CPU); does nothing when it is current'
 	@echo 'make demo            traces -> curate -> train -> serve -> evaluate -> report, about 20 minutes on 2 cores'
 	@echo '                     QUICK=1 proves the chain in 5 minutes; TASK=countdown; OUT=folder; ARGS="--resume"'
-	@echo 'make results         the tables of the last demo again, from its run files; TASK, QUICK and OUT as for demo'
+	@echo 'make results         the tables of the last demo again, from its run files (SHA-256); TASK, QUICK and OUT as for demo'
 	@echo 'make test            unit and edge tests'
 	@echo 'make test-slow       what takes minutes: killing model replicas under load, killing training again and again'
 	@echo 'make check           lint, format, types'
@@ -60,7 +60,7 @@ demo: $(STAMP)
 DEMO = $(or $(OUT),runs/demo$(if $(filter-out chains,$(TASK)),-$(TASK))$(if $(filter-out 0,$(QUICK)),-quick))
 
 results: $(STAMP)
-	@$(BIN)/sprint report '$(DEMO)/sprint.jsonl' '$(DEMO)/rft.jsonl' --out '$(DEMO)/results.html' $(ARGS)
+	@$(BIN)/sprint report '$(DEMO)/sprint.jsonl' '$(DEMO)/rft.jsonl' --out '$(DEMO)/results.html' --headline $(ARGS)
 
 test: $(STAMP)
 	@log=$$(mktemp); trap 'rm -f '$$log EXIT; echo 'unit tests run beside the edge tests and are told at the end'; \

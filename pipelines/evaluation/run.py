@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from pipelines import dataset
+from pipelines.evaluation.ending import failure_of, open_flag
 from pipelines.evaluation.worker import Evaluator, job_text, window
-from sprint.errors import ConfigError, InputError, LLMUnavailable
+from sprint.errors import ConfigError, LLMError
 from sprint.evals.book import Book
 from sprint.evals.config import BatchConfig, EvalConfig
 from sprint.evals.jobs import Job
 from sprint.evals.results import Result
 from sprint.evals.summary import Summary
 from sprint.local_ray import ray_session
+from sprint.nodes import await_room
 
 _DRIVER_CPUS = 1  # what Ray Data's own tasks need beside the engines
 
@@ -28,20 +31,20 @@ _DRIVER_CPUS = 1  # what Ray Data's own tasks need beside the engines
 def evaluate_batch(config: EvalConfig) -> Summary:
     """Answer, grade and write everything; the summary.
 
-    Raises InputError before anything is written for what cannot run, and Stopped when a budget is used up: what is
-    answered then stands in the out file, and `resume` goes on from there; what was in flight is lost.
+    Raises InputError before anything is written for what cannot run, LLMError when the engines or the judge fail, and
+    Stopped when a budget is used up: what was answered or in flight then stands in the out file, and `resume` goes on
+    from there.
     """
     check(config)
     book = Book(config)
     book.open(config.model or Path(config.engine.model).resolve().name)
-    with ray_session(_num_cpus(config.engine)), book:
-        _check_resources(config.engine)
+    with ray_session(_num_cpus(config.engine)), dataset.on_nodes(config.nodes), book:
+        await_room(config.nodes, _claims(config.engine), "the engines", _tell, "engine")
         try:
             _work(config, book)
-        except LLMUnavailable as failure:
-            raise LLMUnavailable(
-                f"{failure}; what was answered is kept in {config.out}, go on with --resume"
-            ) from failure
+        except LLMError as failure:
+            kept = f"what was answered is kept in {config.out}, go on with --resume"
+            raise type(failure)(f"{failure}; {kept}") from None
     return book.close()
 
 
@@ -49,15 +52,35 @@ def _work(config: EvalConfig, book: Book) -> None:
     jobs = {job.turn: job for job in book.left()}
     if not jobs:
         return
-    with closing(_answered(list(jobs.values()), config, book.marker.model)) as rows:
+    stop, failure = _Stop(config), ""
+    with closing(_answered(list(jobs.values()), config, book.marker.model, stop.flag)) as rows:
         for row in rows:
-            book.add(jobs[row["turn"]], Result.from_row(json.loads(row["line"]), "a worker's line"))
-            if book.budget.exceeded:
-                return
+            failure = failure or row["failure"]
+            job = jobs.pop(row["turn"], None) if row["line"] else None
+            if job:  # a block that Ray did again comes twice
+                book.add(job, Result.from_row(json.loads(row["line"]), "a worker's line"))
+            if jobs and (failure or book.budget.exceeded):
+                stop.once()
+    if failure:
+        raise failure_of(failure)
 
 
-def _answered(jobs: list[Job], config: EvalConfig, model: str) -> Generator[dict[str, Any], None, None]:
-    """Turn and line of each job, in the order in which they are done."""
+class _Stop:
+    """Lets the workers finish what they are at, and begin nothing more."""
+
+    def __init__(self, config: EvalConfig) -> None:
+        self.flag = open_flag()
+        self._out, self._is_said = config.out, False
+
+    def once(self) -> None:
+        if not self._is_said:
+            self._is_said = True
+            self.flag.set.remote()
+            print(f"stopping: what is in flight still goes to {self._out}", file=sys.stderr, flush=True)
+
+
+def _answered(jobs: list[Job], config: EvalConfig, model: str, flag: Any) -> Generator[dict[str, Any], None, None]:
+    """Turn and line (or failure) of each job, in the order in which they are done."""
     import ray
 
     engine = config.engine
@@ -68,7 +91,7 @@ def _answered(jobs: list[Job], config: EvalConfig, model: str) -> Generator[dict
     made = dataset.dataset([{"job": job_text(job)} for job in jobs], -(-len(jobs) // engine.batch_size))
     results = made.map_batches(
         Evaluator,
-        fn_constructor_kwargs={"config": config.model_dump(), "model": model},
+        fn_constructor_kwargs={"config": config.model_dump(), "model": model, "flag": flag},
         batch_size=None,
         batch_format="pyarrow",
         compute=pool,
@@ -94,14 +117,11 @@ def _num_cpus(engine: BatchConfig) -> int | None:
     return max(os.cpu_count() or 1, int(engine.replicas * engine.num_cpus) + _DRIVER_CPUS)
 
 
-def _check_resources(engine: BatchConfig) -> None:
-    """Raises InputError when the engines could never start on the Ray there is."""
-    import ray
+def _claims(engine: BatchConfig) -> dict[str, float]:
+    """What the engines take together."""
+    each = {"CPU": engine.num_cpus, "GPU": float(engine.num_gpus)}
+    return {name: engine.replicas * amount for name, amount in each.items() if amount}
 
-    have = ray.cluster_resources()
-    for name, each in (("CPU", engine.num_cpus), ("GPU", float(engine.num_gpus))):
-        wanted = engine.replicas * each
-        if wanted > have.get(name, 0):
-            raise InputError(
-                f"the engines claim {wanted:g} {name}s, and this Ray has {have.get(name, 0):g}", field="engine"
-            )
+
+def _tell(sentence: str) -> None:
+    print(sentence, flush=True)

@@ -183,6 +183,7 @@ class ReportConfig(StrictModel):
         description="per million tokens, e.g. prompt=0.15, output=0.6",
     )
     failures: int = Field(8, ge=0, description="wrong answers to show for each run")
+    headline: bool = Field(False, description="print the short table as Markdown, with the files behind it")
 
     @field_validator("bin_edges")
     @classmethod

@@ -14,6 +14,8 @@ from sprint.evals.budget import Budget
 from sprint.evals.results import Result
 from sprint.printable import printable
 
+_LINE_EVERY_S = 300.0  # a tenth of a long run may take hours, and whoever reads a job's log wants to know it lives
+
 
 class Progress:
     """Counts results as they come; use it as a context manager."""
@@ -31,6 +33,7 @@ class Progress:
         self._budget, self._clock = budget, clock
         self._began = clock()
         self._bar: Any = None
+        self._said = self._began
         for result in done:
             self.resumed(result)
 
@@ -60,8 +63,14 @@ class Progress:
         self._count(result)
         if self._bar:
             self._bar.update(self._task, completed=self.count, description=self.text)
-        elif self.count * 10 // self.total > (self.count - 1) * 10 // self.total:
-            print(f"{self.text} {self.count}/{self.total}{self._remaining()}", flush=True)
+            return
+        now = self._clock()
+        if now - self._said >= _LINE_EVERY_S or self._is_tenth():
+            self._said = now
+            print(f"{self.text} {self.count}/{self.total}{self._remaining(now)}", flush=True)
+
+    def _is_tenth(self) -> bool:
+        return self.count * 10 // self.total > (self.count - 1) * 10 // self.total
 
     @property
     def left(self) -> int:
@@ -82,9 +91,9 @@ class Progress:
             parts.append(f"cost {spent.cost:.2f}")
         return " · ".join(parts)
 
-    def _remaining(self) -> str:
+    def _remaining(self, now: float) -> str:
         """How long the rest will take at the pace of this start of the run."""
-        since, passed_s = self.count - self._before, self._clock() - self._began
+        since, passed_s = self.count - self._before, now - self._began
         if not self.left or not since:
             return ""
         left_s = self.left * passed_s / since

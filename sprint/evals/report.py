@@ -16,6 +16,7 @@ from sprint.evals.comparison import Comparison, compare
 from sprint.evals.config import ReportConfig
 from sprint.evals.findings import Findings, find
 from sprint.evals.grading import GraderRow, GraderTest, corrected, grader_rows, grader_tests
+from sprint.evals.headline import headline
 from sprint.evals.paired import holm
 from sprint.evals.runs import Run, read_run, read_runs
 from sprint.evals.savings import Savings, savings
@@ -100,6 +101,8 @@ def report(config: ReportConfig) -> Report:
     print_table([one.summary for one in result.findings], result.comparisons)
     for text in result.words() if result.comparisons else ():
         print(f"\n{printable(text)}")
+    if config.headline:
+        print(f"\n{printable(headline([one.summary for one in result.findings], result.comparisons, result.sources))}")
     print(f"\nreport: {config.out}, {config.out.with_suffix('.md')}, {config.out.with_suffix('.json')}")
     return result
 

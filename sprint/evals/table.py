@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sprint.evals.comparison import Comparison, Estimate
 from sprint.evals.measures import MEASURES
@@ -15,6 +16,9 @@ from sprint.evals.summary import Summary
 from sprint.printable import printable
 
 NOT_REPORTED = "–"
+_Column = tuple[str, list[str]]  # its head, and its cell of every line
+_GAP = 2  # characters between two columns
+_LOG_WIDTH = 120  # characters of a line where the output is no terminal
 # Shown only where some run has them: most servers say nothing about these, or have nothing to say.
 _OPTIONAL = ("discarded_tokens", "computed_prompt_tokens", "planning_s", "executing_s", "waiting_s", "prefill_s")
 
@@ -131,23 +135,54 @@ def minus(text: str) -> str:
 
 
 def print_table(summaries: Sequence[Summary], comparisons: Sequence[Comparison] = ()) -> None:
-    """The table on the terminal."""
+    """The table on the terminal, in as many parts as its width asks for."""
     from rich.console import Console
-    from rich.table import Table
 
-    first = summaries[0]
-    title = f"{printable(first.task)}, {first.num_problems} problems; means per problem"
-    table = Table(title=title, title_justify="left", pad_edge=False, box=None, header_style="bold")
-    table.add_column("", no_wrap=True)
-    for run in summaries:
-        table.add_column(printable(run.label), justify="right")
-    for comparison in comparisons:
-        table.add_column(printable(f"{comparison.label} / {comparison.baseline}"), justify="right")
-    for line in lines(summaries, comparisons):
-        table.add_row(line.name, *line.cells, *line.ratios)
-    # A run may be called what it likes: nothing in its name is markup.
-    Console(soft_wrap=not Console().is_terminal, markup=False).print(table)
+    console = Console(markup=False)  # a run may be called what it likes: nothing in its name is markup
+    if not console.is_terminal:
+        console = Console(markup=False, width=_LOG_WIDTH)
+    all_lines = lines(summaries, comparisons)
+    heads = [run.label for run in summaries] + [f"{one.label} / {one.baseline}" for one in comparisons]
+    columns = [
+        (printable(head), cells)
+        for head, *cells in zip(heads, *([*line.cells, *line.ratios] for line in all_lines), strict=True)
+    ]
+    first, names = summaries[0], [line.name for line in all_lines]
+    print(f"{printable(first.task)}, {first.num_problems} problems; means per problem")
+    for part in _parts(columns, _width(names), console.width):
+        _print_part(console, names, part)
     for run in summaries:
         if run.num_answered < run.num_samples:
             missing = run.num_samples - run.num_answered
             print(f"{printable(run.label)}: {missing} of {run.num_samples} samples were not answered")
+
+
+def _parts(columns: Sequence[_Column], taken: int, width: int) -> list[list[_Column]]:
+    """The columns, as many beside each other as there is room for beside the names."""
+    parts: list[list[_Column]] = [[]]
+    used = taken
+    for head, cells in columns:
+        own = _width([head, *cells]) + _GAP
+        if parts[-1] and used + own > width:
+            parts.append([])
+            used = taken
+        parts[-1].append((head, cells))
+        used += own
+    return parts
+
+
+def _width(texts: Sequence[str]) -> int:
+    return max(map(len, texts))
+
+
+def _print_part(console: Any, names: Sequence[str], columns: Sequence[_Column]) -> None:
+    from rich.table import Table
+
+    table = Table(pad_edge=False, box=None, header_style="bold")
+    table.add_column("", no_wrap=True)
+    for head, _ in columns:
+        table.add_column(head, justify="right")
+    for place, name in enumerate(names):
+        if any(row := [cells[place] for _, cells in columns]):
+            table.add_row(name, *row)
+    console.print(table)
