@@ -11,7 +11,7 @@ import hashlib
 import json
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +100,20 @@ def drawn(count: int, seed: int, scale: float) -> list[Structure]:
     return [scaled(structure, scale) for structure in draw(count, seed)]
 
 
-def stage(folder: Path, found: Sequence[Structure], layers: int, hidden: int, seed: int, stream: bool = False) -> Stage:
-    """Writes a model folder and the script of a question for each structure. `stream`: they ask for streams."""
+def stage(
+    folder: Path,
+    found: Sequence[Structure],
+    layers: int,
+    hidden: int,
+    seed: int,
+    stream: bool = False,
+    questions_of: Stage | None = None,
+) -> Stage:
+    """Writes a model folder and the script of a question for each structure.
+
+    stream        they ask for streams
+    questions_of  another stage of the same structures, whose questions get other answers here
+    """
     tokenizer = save_tokenizer(found, folder)
     card = ModelCard(Method.SPRINT, Instruction.NONE)
     card.save(folder)
@@ -110,7 +122,9 @@ def stage(folder: Path, found: Sequence[Structure], layers: int, hidden: int, se
     script: dict[str, list[int]] = {}
     questions: list[Asked] = []
     longest = 0
-    for answer in map(speaker.say, found):
+    same = questions_of.questions if questions_of else []
+    for number, answer in enumerate(map(speaker.say, found)):
+        answer = replace(answer, question=same[number].question) if same else answer
         contexts = Contexts(answer, prompter.question_ids(answer.question), tokenizer)
         longest = max(longest, len(contexts.whole))
         script |= {key(prompt): list(said) for prompt, said in _calls(answer, contexts)}

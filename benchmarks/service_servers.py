@@ -14,8 +14,8 @@ import sys
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from sprint.steps import free_port
 
 ROOT = Path(__file__).parents[1]
 START_S, STOP_S = 240.0, 60.0
+PROGRAM = ("-m", "sprint.cli", "serve", "--config")
 # What a process is, by what its command line holds. The first that fits counts.
 _KINDS = {
     "EngineCore": "engine",
@@ -69,6 +70,15 @@ class Server:
             cpu_s[kind] += times.user + times.system
             memory_mib[kind] += memory / (1 << 20)
         return Use(dict(cpu_s), dict(memory_mib))
+
+    def others(self) -> float:
+        """Threads of other programs that run or would like to, now."""
+        runnable = int(Path("/proc/loadavg").read_text(encoding="ascii").split()[3].split("/")[0])
+        own = 0
+        for process in self._tree():
+            with suppress(psutil.NoSuchProcess):
+                own += process.status() == psutil.STATUS_RUNNING
+        return float(max(0, runnable - own - 1))  # one is this process
 
     def wait(self, ready: Callable[[], bool]) -> None:
         """Returns once it is ready. Raises RuntimeError when it ends or takes too long."""
@@ -116,13 +126,13 @@ def app_config(staged: Stage, **options: Any) -> AppConfig:
 
 
 @contextmanager
-def ours(config: AppConfig, folder: Path) -> Iterator[Server]:
-    """The service, as `sprint serve` starts it."""
+def ours(config: AppConfig, folder: Path, program: Sequence[str] = PROGRAM) -> Iterator[Server]:
+    """The service, as `sprint serve` starts it, or another program that takes the file with its configuration."""
     port, ready, file = free_port(), folder / "ready", folder / "serve.yaml"
     ready.unlink(missing_ok=True)
     values = config.model_dump(mode="json", exclude_defaults=True) | {"port": port, "ready_file": str(ready)}
     file.write_text(json.dumps(values), encoding="utf-8")  # JSON is YAML
-    with _started("ours", ["-m", "sprint.cli", "serve", "--config", str(file)], port, folder) as server:
+    with _started("ours", [*program, str(file)], port, folder) as server:
         server.wait(ready.exists)
         yield server
 

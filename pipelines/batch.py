@@ -7,17 +7,19 @@ left, the rows are curated by replaying them. What was answered before a run was
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pipelines import dataset
 from pipelines.config import EngineConfig
+from pipelines.progress import Progress
 from pipelines.record import replies as reply_store
 from pipelines.record.checkpoint import Checkpoint
 from pipelines.record.store import Store
 from pipelines.worker import Job, Settings, pending_requests
-from sprint.errors import InputError
+from sprint.nodes import await_room
 from sprint.requests import AnnotationUsage, Reply, RequestFailed
 from sprint.rows import writable
 
@@ -44,9 +46,12 @@ def ask_all(
             return
         tell(f"pass {number}: {count} requests")
         todo = [job for index, job in enumerate(found) if index in waiting]
-        with Checkpoint(store, every_s, reply_store.FOLDER, "digest") as checkpoint:
+        kept_replies = Checkpoint(store, every_s, reply_store.FOLDER, "digest")
+        progress = Progress(f"pass {number}", count, unit="replies")
+        with kept_replies as checkpoint, progress, dataset.on_nodes(engine.nodes):
             for table in _answered(todo, settings, engine):
                 checkpoint.add(table)
+                progress.add(len(table), 0, 0.0)
     raise AssertionError("replies that were kept are not found again")
 
 
@@ -85,10 +90,12 @@ def _answered(jobs: Sequence[Job], settings: Settings, engine: EngineConfig) -> 
 def _processor(engine: EngineConfig) -> Any:
     from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
+    # In one process group on one node Ray Data places a replica itself, and knows labels; Ray's groups know none.
+    placed = {"distributed_executor_backend": "mp"} if engine.nodes and _gpus(engine) > 1 else {}
     cpu: dict[str, Any] = {"runtime_env": {"env_vars": _CPU_ENVIRONMENT}} if engine.cpu else {}
     config = vLLMEngineProcessorConfig(
         model_source=engine.model,
-        engine_kwargs=(_CPU_ENGINE if engine.cpu else {}) | engine.engine_kwargs,
+        engine_kwargs=(_CPU_ENGINE if engine.cpu else {}) | placed | engine.engine_kwargs,
         concurrency=(engine.replicas, engine.replicas),
         batch_size=engine.batch_size,
         accelerator_type=engine.accelerator,
@@ -145,15 +152,15 @@ def _reply(values: Mapping[str, Any]) -> Reply | RequestFailed:
     return Reply(writable(values["generated_text"]), num_output >= int(values["max_tokens"]), usage)
 
 
-def check(engine: EngineConfig) -> None:
-    """Raises InputError when the engines could never start on the Ray there is."""
-    import ray
+def check(engine: EngineConfig, nodes: Mapping[str, str], say: Callable[[str], None]) -> None:
+    """Raises ConfigError when the engines could never start on the Ray there is; `say` hears what is waited for."""
+    claims = {"CPU": float(_CPU_STAGES)} if engine.cpu else {"GPU": float(engine.replicas * _gpus(engine))}
+    await_room(nodes, claims, "the engines", say, "num_cpus" if engine.cpu else "engine")
 
-    have = ray.cluster_resources().get("CPU", 0)
-    if engine.cpu and have < _CPU_STAGES:
-        raise InputError(
-            f"annotator vllm on CPUs needs {_CPU_STAGES} logical CPUs, and this Ray has {have:g}", field="num_cpus"
-        )
+
+def _gpus(engine: EngineConfig) -> int:
+    sizes = (engine.engine_kwargs.get(f"{kind}_parallel_size", 1) for kind in ("tensor", "pipeline"))
+    return math.prod(int(size) for size in sizes)
 
 
 def num_cpus(given: int | None) -> int | None:

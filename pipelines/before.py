@@ -102,8 +102,8 @@ def _check_target(store: Store, config: CurateConfig, about: Mapping[str, Any], 
     if any(parse(uri).path.startswith(f"{store.path()}/") for uri in inputs):
         raise InputError(f"{store.name} holds input files; choose another output folder", field="out")
     if not [name for name in store.names() if name != f"{manifest.NAME}.part"]:  # half a manifest is none
-        if config.resume:
-            raise InputError(f"{store.name} holds no run to resume", field="resume")
+        if config.resume:  # a job that is tried again may have failed before it had begun
+            print(f"{store.name} holds no run to go on with: it begins anew", flush=True)
         return
     if not store.exists(manifest.NAME):
         raise InputError(f"{store.name} is not empty and not a curation run (no {manifest.NAME})", field="out")

@@ -13,17 +13,18 @@ from pydantic import Field, field_validator, model_validator
 from pipelines.endpoint.config import EndpointConfig, masked
 from pipelines.inputs.filesystems import display_name
 from sprint.annotate import FOLD_LINES
-from sprint.config import StrictModel
+from sprint.config import Nodes, StrictModel
 from sprint.curate import CurationOptions, OnLeak, Ratio
 from sprint.requests import Prices
 from sprint.rows import ALIASES
 
 # Options that say how, where or how fast a run goes, but not what comes out of it.
 _PLACE = ("out", "overwrite", "resume", "retry_failed", "push", "compare_with")
-_PACE = ("num_cpus", "cpus_per_task", "rows_per_task", "rows_per_file", "checkpoint_s", "prices")
+_PACE = ("num_cpus", "nodes", "cpus_per_task", "rows_per_task", "rows_per_file", "checkpoint_s", "prices")
 _GUARDS = ("max_cost", "max_failed_in_a_row")
 _LIMITS = ("concurrency", "timeout_s", "max_attempts", "backoff_s", "max_requests_per_minute", "max_tokens_per_minute")
 _ACCESS = ("api_key_env", "base_url", "headers")
+_MACHINES = ("nodes",)
 
 
 class EngineConfig(StrictModel):
@@ -36,6 +37,7 @@ class EngineConfig(StrictModel):
     cpu: bool = Field(False, description="no GPU: settings that vLLM needs on CPUs")
     placement_group: dict[str, Any] | None = Field(None, description="Ray bundles of one engine (default: its GPUs)")
     accelerator: str | None = Field(None, description="GPU type as Ray names it, e.g. H100")
+    nodes: Nodes = Field(default_factory=dict, description="labels of the nodes of engines (default: nodes of the run)")
     temperature: float = Field(0.0, ge=0, description="of sampling")
     structured: bool = Field(True, description="hold replies to a JSON schema")
 
@@ -108,6 +110,9 @@ class CurateConfig(StrictModel):
 
     limit: int | None = Field(None, ge=1, description="read only the first so many rows")
     num_cpus: int | None = Field(None, ge=1, description="size of a Ray started for this run (default: all)")
+    nodes: Nodes = Field(
+        default_factory=dict, description="labels of the nodes that work is sent to, e.g. sprint/pool=curation"
+    )
     cpus_per_task: float = Field(0.5, gt=0, description="CPUs that one curation task claims")
     rows_per_task: int | None = Field(None, ge=1, description="rows that one task reads (default: 256, 8 with a model)")
     rows_per_file: int = Field(10_000, ge=1, description="rows in one Parquet file of the output")
@@ -167,7 +172,7 @@ class CurateConfig(StrictModel):
         if self.endpoint:
             values["endpoint"] = masked(self.endpoint.model_dump(mode="json", exclude={*_LIMITS, *_ACCESS}))
         if self.engine:
-            values["engine"] = masked(values["engine"])
+            values["engine"] = masked(self.engine.model_dump(mode="json", exclude={*_MACHINES}))
         return values
 
 

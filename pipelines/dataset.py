@@ -7,9 +7,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from sprint.errors import SprintError
+
+
+@contextmanager
+def on_nodes(nodes: Mapping[str, str]) -> Iterator[None]:
+    """Datasets that are made in here send their work to nodes with these labels; empty: no change."""
+    import ray
+
+    options = ray.data.DataContext.get_current().execution_options
+    before, options.label_selector = options.label_selector, dict(nodes) or options.label_selector
+    try:
+        yield
+    finally:
+        options.label_selector = before
 
 
 def dataset(items: Sequence[Mapping[str, Any]], num_blocks: int | None = None) -> Any:

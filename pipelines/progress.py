@@ -14,10 +14,13 @@ _LINE_EVERY_S = 30.0
 
 
 class Progress:
-    """Counts rows as they are done. A context; `done_before` are those of an earlier, killed run."""
+    """Counts rows, or what `unit` calls them, as they are done. A context.
 
-    def __init__(self, title: str, num_rows: int, done_before: int = 0) -> None:
-        self._title, self._num_rows, self._before = title, num_rows, done_before
+    `done_before` are those of an earlier, killed run.
+    """
+
+    def __init__(self, title: str, num_rows: int, done_before: int = 0, unit: str = "rows") -> None:
+        self._title, self._num_rows, self._before, self._unit = title, num_rows, done_before, unit
         self._done, self._kept, self._cost = done_before, 0, 0.0
         self._bar: Any = None
         self._began = self._said = time.monotonic()
@@ -44,13 +47,18 @@ class Progress:
             self._bar.update(self._task, completed=self._done, note=self._note())
         elif time.monotonic() - self._said > _LINE_EVERY_S:
             self._said = time.monotonic()
-            print(f"{self._title}: {self._done} of {self._num_rows} rows, {self._note()}", file=sys.stderr, flush=True)
+            print(
+                f"{self._title}: {self._done} of {self._num_rows} {self._unit}, {self._note()}",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def _note(self) -> str:
         since = self._done - self._before
         rate = since / max(time.monotonic() - self._began, 1e-9)
         left = (self._num_rows - self._done) / max(rate, 1e-9)
-        parts = [f"{rate:.0f} rows/s", f"{self._kept / max(since, 1):.0%} kept", f"{left / 60:.0f} min left"]
+        kept = [f"{self._kept / max(since, 1):.0%} kept"] if self._unit == "rows" else []
+        parts = [f"{rate:.0f} {self._unit}/s", *kept, f"{left / 60:.0f} min left"]
         return ", ".join(parts + ([f"cost {self._cost:.2f}"] if self._cost else []))
 
 

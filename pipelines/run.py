@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines import batch, before
+from pipelines import batch, before, dataset
 from pipelines.budget import Budget, Stopped
 from pipelines.config import CurateConfig
 from pipelines.finish import finish
@@ -33,6 +33,7 @@ from pipelines.views.summary import CurationSummary
 from pipelines.worker import Job, Settings
 from sprint.errors import InputError
 from sprint.local_ray import ray_session
+from sprint.nodes import await_room
 from sprint.rows import MAX_PARTS
 
 __all__ = ["Stopped", "curate"]
@@ -46,7 +47,9 @@ def curate(config: CurateConfig) -> CurationSummary:
     """
     began = time.monotonic()
     ready = before.prepared(config)
-    with ray_session(batch.num_cpus(config.num_cpus) if config.annotator == "vllm" else config.num_cpus):
+    num_cpus = batch.num_cpus(config.num_cpus) if config.annotator == "vllm" else config.num_cpus
+    with ray_session(num_cpus), dataset.on_nodes(config.nodes):
+        await_room(config.nodes, {"CPU": config.cpus_per_task}, "curation tasks", _tell)
         scanned = scan(ready.shards, config.columns, config.cpus_per_task)
         if scanned.num_unreadable == len(scanned):
             message = f"none of the {len(scanned)} rows is readable; the first: {scanned.first_error}"
@@ -78,8 +81,8 @@ class _Run:
         if self.config.endpoint:
             asyncio.run(before.check_endpoint(self.config.endpoint))
         if self.config.engine:
-            batch.check(self.config.engine)
-        if self.config.resume:
+            batch.check(self.config.engine, self.config.engine.nodes or self.config.nodes, _tell)
+        if self.config.resume and self.store.exists(manifest.NAME):
             about = manifest.with_code(manifest.load(self.store))
         else:
             self.store.clear(manifest.NAME)

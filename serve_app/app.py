@@ -22,12 +22,15 @@ from serve_app.api.http_config import HttpConfig
 from serve_app.api.ingress import Ingress
 from serve_app.config import SHARED, AppConfig, PoolConfig, check_pools, context_window
 from serve_app.planner import ServePlanner
+from serve_app.pools.model_version import version_of
 from serve_app.pools.router import AffinityRouter
+from serve_app.pools.versions import door_version
 from serve_app.pools.vllm_server import CPU_ENGINE, CPU_ENVIRONMENT, ENVIRONMENT, VLLMReplica
 from sprint.card import ModelCard
 from sprint.config import validate
 
 MANY = 100_000  # the planner and the ingress only wait: what limits them is the engine's queue, not a count
+OUTLIVES_S = 30.0  # engines are not stopped before the planners whose questions they answer
 POLL_S = 0.1  # how often a stopping replica looks whether it is idle
 HEALTH_S = 2.0  # how often replicas are asked for their health; three times ill, and one is replaced
 QUIET = {"enable_access_log": False, "log_level": "WARNING"}
@@ -44,13 +47,16 @@ def application(config: AppConfig) -> Application:
     check_pools(config)
     pools = config.pools()
     card = ModelCard.load(pools[0][1].model)
+    versions = {name: version_of(pool) for name, pool in pools if pool.endpoint is None}
     models = {
-        name: _model(config, name, pool).bind(engine_args(pool, context_window(pool)))
+        name: _model(config, name, pool).bind(engine_args(pool, context_window(pool)), versions[name])
         for name, pool in pools
         if pool.endpoint is None
     }
-    planner = _planner(config).bind(models, config, min(context_window(pool) for _, pool in pools))
-    return _ingress(config).bind(planner, config.model_name, card.method, _absolute(config.http))
+    window = min(context_window(pool) for _, pool in pools)
+    planner = _planner(config).bind(models, config, window, versions)
+    door = _absolute(config.http), door_version(versions)
+    return _ingress(config).bind(planner, config.model_name, card.method, *door)
 
 
 def _absolute(http: HttpConfig) -> HttpConfig:
@@ -103,11 +109,18 @@ def _model(config: AppConfig, name: str, pool: PoolConfig) -> Any:
             "num_cpus": 0.5,
             "num_gpus": pool.num_gpus,
             "runtime_env": {"env_vars": environment},
+            **_placed(pool),
         },
         health_check_period_s=HEALTH_S,
         max_constructor_retry_count=1,
-        **_ending(config.grace_s),
+        max_surge_percent=pool.surge_percent,
+        **_ending(config.grace_s + OUTLIVES_S),
     )
+
+
+def _placed(pool: PoolConfig) -> dict[str, Any]:
+    """The nodes that a pool's replicas may run on, as Ray's option."""
+    return {"label_selector": dict(pool.nodes)} if pool.nodes else {}
 
 
 def _planner(config: AppConfig) -> Any:
@@ -115,6 +128,7 @@ def _planner(config: AppConfig) -> Any:
         ServePlanner,
         name="Planner",
         num_replicas=config.num_planners,
+        max_surge_percent=100,
         max_ongoing_requests=MANY,
         ray_actor_options={"num_cpus": 0.1},
         health_check_period_s=HEALTH_S,
@@ -127,6 +141,7 @@ def _ingress(config: AppConfig) -> Any:
     return serve.deployment(
         serve.ingress()(Ingress),
         name="Ingress",
+        max_surge_percent=100,
         max_ongoing_requests=MANY,
         ray_actor_options={"num_cpus": 0.1},
         max_constructor_retry_count=1,

@@ -12,7 +12,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from serve_app.api.http_config import HttpConfig
-from sprint.config import StrictModel, validate
+from sprint.config import Nodes, StrictModel, validate
 from sprint.errors import ConfigError, InputError
 from sprint.files import read_json
 from sprint.http_llm import Dialect
@@ -46,12 +46,15 @@ class PoolConfig(StrictModel):
                              project; of an endpoint's model, the tokenizer is enough
     context_tokens           the context window; by default what the model's config.json says
     num_gpus                 GPUs of one replica; 0 serves on CPU. With tensor parallelism, as many as it spans
+    nodes                    labels of the nodes that replicas run on, e.g. sprint/pool=gpu; empty: any
     min_replicas             fewest replicas
     max_replicas             how far the pool may scale out
     initial_replicas         replicas at the start; by default the fewest
     target_ongoing_requests  calls in flight per replica that autoscaling aims at
     upscale_delay_s          seconds of more load than that before a replica is added
     downscale_delay_s        seconds of less load than that before a replica is taken away
+    surge_percent            replicas beyond those wanted that an upgrade may start before it stops old ones, as a share
+                             of them; 0: it stops one first, for a cluster without a node or GPU to spare
     max_num_seqs             most calls one engine decodes at once; more wait in its queue
     max_ongoing              most calls one replica takes, those in its engine's queue included
     max_queued               most calls that wait in one planner for a replica; beyond, they are refused
@@ -65,12 +68,14 @@ class PoolConfig(StrictModel):
     model: Path
     context_tokens: int | None = Field(default=None, ge=16)
     num_gpus: int = Field(default=0, ge=0)
+    nodes: Nodes = Field(default_factory=dict)
     min_replicas: int = Field(default=1, ge=1)
     max_replicas: int = Field(default=1, ge=1)
     initial_replicas: int | None = Field(default=None, ge=1)
     target_ongoing_requests: int = Field(default=32, ge=1)
     upscale_delay_s: float = Field(default=10.0, ge=0)
     downscale_delay_s: float = Field(default=300.0, ge=0)
+    surge_percent: int = Field(default=100, ge=0, le=100)
     max_num_seqs: int = Field(default=64, ge=1)
     max_ongoing: int = Field(default=4096, ge=1)
     max_queued: int = Field(default=8192, ge=1)

@@ -21,6 +21,7 @@ from serve_app.pools.pools import Controller, Pool, ServePool
 from serve_app.pools.readiness import Readiness, ReadinessState, overall
 from serve_app.pools.remote import RemotePool
 from serve_app.pools.stats import ServiceStats
+from serve_app.pools.versions import door_version
 from serve_app.pools.width import Width
 from sprint.card import ModelCard
 from sprint.engine import Engine
@@ -153,10 +154,20 @@ class Planner:
 class ServePlanner(Planner):
     """The planner as a deployment.
 
-    handles  of the pools' deployments, by the pools' names; pools that are endpoints elsewhere have none
+    handles   of the pools' deployments, by the pools' names; pools that are endpoints elsewhere have none
+    versions  of the models that it works with, by the pools' names
+
+    It is made in the event loop that it works in, and in an upgrade not before its models' replicas are there: until
+    then Ray Serve leaves the questions to the planners of the models before.
     """
 
-    def __init__(self, handles: Mapping[str, Any], config: AppConfig, context_tokens: int) -> None:
+    async def __init__(  # type: ignore[misc]  # which Ray Serve awaits
+        self,
+        handles: Mapping[str, Any],
+        config: AppConfig,
+        context_tokens: int,
+        versions: Mapping[str, str] | None = None,
+    ) -> None:
         logs.setup(deployment="Planner")
         pools = config.pools()
         first = pools[0][1]
@@ -165,12 +176,26 @@ class ServePlanner(Planner):
         self._pools: list[Pool] = [
             RemotePool(name, pool.endpoint, prompter.tokenizer)
             if pool.endpoint
-            else ServePool(name, handles[name], controller, pool.min_replicas, config.patience_s)
+            else ServePool(
+                name, handles[name], controller, pool.min_replicas, config.patience_s, (versions or {}).get(name, "")
+            )
             for name, pool in pools
         ]
         executor = self._pools[-1].llm
         super().__init__(self._pools[0].llm, prompter, context_tokens, executor, vocab_size(first.model))
         self._width = Width(self.stats, pools[-1][1].max_num_seqs) if config.adaptive_width else None
+        self._versions = dict(versions or {})
+        await asyncio.gather(*(pool.turn() for pool in self._pools))
+
+    async def close(self, grace_s: float) -> None:
+        """See Planner."""
+        await super().close(grace_s)
+        for pool in self._pools:
+            pool.leave()
+
+    async def version(self) -> str:
+        """Of its models, as doors know it."""
+        return door_version(self._versions)
 
     async def readiness(self) -> Readiness:
         """Whether all pools answer. Never waits long, even while there is no replica at all."""

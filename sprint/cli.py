@@ -83,6 +83,19 @@ def _report(config: Any) -> object:
     return report(config)
 
 
+def _submit_config() -> type[BaseModel]:
+    from sprint.submit_config import SubmitConfig
+
+    return SubmitConfig
+
+
+def _submit(config: Any) -> object:
+    from sprint.submit import submit
+
+    submit(config)
+    return None
+
+
 def _demo_config() -> type[BaseModel]:
     from sprint.demo import DemoConfig
 
@@ -179,6 +192,15 @@ COMMANDS: Mapping[str, Command] = {
         _report_config,
         _report,
         {"runs": "FILE..."},
+    ),
+    "submit": Command(
+        "Run a command as a job on a Ray cluster, and follow it."
+        "\n\nIts options are checked here first. An interruption leaves the job running."
+        "\n\nExample: sprint submit --name cur1 curate s3://bucket/traces --out s3://bucket/curated",
+        _submit_config,
+        _submit,
+        {"words": "COMMAND..."},
+        passes_on=True,
     ),
     "version": Command("Print the version.", lambda: NoConfig, lambda _: print(sprint.__version__)),
 }

@@ -31,12 +31,16 @@ _DOCUMENTED = re.compile(r"^ *(\w+(?:, \w+)*)  +(\S.*)$")
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A subcommand: what it is told, what it calls, and which fields are given by position."""
+    """A subcommand: what it is told, what it calls, and which fields are given by position.
+
+    passes_on   what follows the first word given by position is not read: it is another command's
+    """
 
     about: str
     config: Callable[[], type[BaseModel]]
     run: Callable[[Any], object]
     arguments: Mapping[str, str] = field(default_factory=dict)
+    passes_on: bool = False
 
 
 def execute(program: str, about: str, commands: Mapping[str, Command], given: Sequence[str]) -> int:
@@ -78,12 +82,19 @@ def application(about: str, commands: Mapping[str, Command]) -> Any:
     app = typer.Typer(help=about, add_completion=False, rich_markup_mode=None)
     app.callback()(lambda: None)
     for name, known in commands.items():
-        app.command(name)(command_of(known.config(), known.run, known.about, known.arguments))
+        settings = {"allow_interspersed_args": not known.passes_on}
+        app.command(name, context_settings=settings)(
+            command_of(known.config(), known.run, known.about, known.arguments)
+        )
     return app
 
 
 def command_of(
-    model: type[BaseModel], run: Callable[[Any], object], about: str, arguments: Mapping[str, str]
+    model: type[BaseModel],
+    run: Callable[[Any], object],
+    about: str,
+    arguments: Mapping[str, str],
+    load: Callable[[type[BaseModel], Path | None, Mapping[str, Any]], object] = load_config,
 ) -> Callable[..., None]:
     """A function for typer whose parameters are the model's fields, and `config` for a YAML file.
 
@@ -92,7 +103,7 @@ def command_of(
 
     def command(**given: Any) -> None:
         path = given.pop("config")
-        run(load_config(model, Path(path) if path else None, read_options(model, given)))
+        run(load(model, Path(path) if path else None, read_options(model, given)))
 
     parameters = [_config_option(), *(_parameter(model, name, arguments) for name in _ordered(model, arguments))]
     command.__doc__ = about

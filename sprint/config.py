@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
+from sprint import nodes
 from sprint.errors import ConfigError
+
+Nodes = Annotated[dict[str, str], AfterValidator(nodes.checked)]  # the option `nodes`, the same in every room
 
 
 class StrictModel(BaseModel):

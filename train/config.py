@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from sprint.card import Instruction
-from sprint.config import StrictModel
+from sprint.config import Nodes, StrictModel
 from sprint.errors import ConfigError
 from train.options import (
     Attention,
@@ -100,6 +100,7 @@ class TrainConfig(StrictModel):
     workers                 processes, one per device
     threads                 CPU threads per worker
     use_gpu                 one GPU per worker
+    nodes                   labels of the nodes that workers run on, e.g. sprint/pool=training; empty: any
     resources               Ray resources per worker; not given: `threads` CPUs, and one GPU with `use_gpu`
     checkpoint_every        optimizer steps between checkpoints; not given: once per epoch
     keep_checkpoints        latest checkpoints to keep; with `validation` also the best ones
@@ -156,6 +157,7 @@ class TrainConfig(StrictModel):
     workers: int = Field(2, ge=1)
     threads: int = Field(1, ge=1)
     use_gpu: bool = False
+    nodes: Nodes = Field(default_factory=dict)
     resources: dict[str, float] | None = None
 
     checkpoint_every: int | None = Field(None, ge=1)

@@ -20,7 +20,7 @@ _STEPS = "steps.json"
 
 # What a run is told about its course, its records and its machines, but not about what it computes.
 _MAY_CHANGE = {"resume", "dry_run", "estimate", "out", "export", "smoke", "log_every", "tracking"}
-_MAY_CHANGE |= {"checkpoint_every", "keep_checkpoints", "max_failures", "threads", "resources"}
+_MAY_CHANGE |= {"checkpoint_every", "keep_checkpoints", "max_failures", "threads", "resources", "nodes"}
 _RESHAPES = {"workers", "accumulation", "micro_rows", "batch_tokens"}  # as long as the rows of a step stay as many
 
 

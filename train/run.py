@@ -184,11 +184,14 @@ def _fit(job: Job) -> None:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
+    from train.network import NodeConfig
+
     config = job.config
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(_NODES_S))
     trainer = TorchTrainer(
         _train_on_worker,
         train_loop_config={"job": job},
+        torch_config=NodeConfig(),
         scaling_config=ScalingConfig(
             num_workers=config.workers,
             use_gpu=config.use_gpu,

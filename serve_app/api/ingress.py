@@ -44,13 +44,16 @@ STATS_S = 2.0
 
 
 class Ingress:
-    """The door as a deployment."""
+    """The door as a deployment. In an upgrade it opens when a planner of its `version` answers: the old one stays."""
 
-    def __init__(self, planner: Any, model_name: str, method: Method, http: HttpConfig | None = None) -> None:
+    async def __init__(  # type: ignore[misc]  # which Ray Serve awaits
+        self, planner: Any, model_name: str, method: Method, http: HttpConfig | None = None, version: str = ""
+    ) -> None:
         logs.setup(deployment="Ingress")
         self._planner = RemotePlanner(planner)
         self._served = Served(model_name, method)
         self._http = http or HttpConfig()
+        await self._planner.turn(version)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Called by Ray Serve after the constructor."""

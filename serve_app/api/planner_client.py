@@ -5,10 +5,12 @@ It knows the handle, not what stands behind it; Ray itself is imported only to r
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from serve_app.pools.callers import own_name
+from serve_app.pools.pools import TURN_S, Controller, running
 from serve_app.pools.serve_llm import original, unwrapped
 from serve_app.pools.stats import ServiceStats, merged
 from sprint.events import Event, Finished
@@ -105,6 +107,22 @@ class RemotePlanner:
         """See PlannerClient."""
         readiness: Readiness = await _answer(self._readiness.remote())
         return readiness
+
+    async def turn(self, version: str) -> None:
+        """Returns when a planner of that version answers; at once where none of any version runs."""
+        controller = Controller()
+        while version not in (said := await self._versions()):
+            seen = await controller.deployment(self._handle.deployment_name)
+            if not said and running(seen) == 0:
+                return
+            await asyncio.sleep(TURN_S)
+
+    async def _versions(self) -> list[str]:
+        try:
+            said = await self._handle.broadcast("version").results_async(timeout_s=BROADCAST_S, return_exceptions=True)
+        except Exception:  # Ray Serve's words for "there is no replica" are several
+            return []
+        return [version for version in said if isinstance(version, str)]
 
     async def stats(self) -> ServiceStats:
         """See PlannerClient. Every planner replica counts for itself, so all are asked."""

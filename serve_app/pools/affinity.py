@@ -76,19 +76,26 @@ class Ticket:
 
     caller     the name of who calls, see `callers`; empty: nobody knows
     elsewhere  the replica that a hedge must not go to, if there is another
+    only       the one replica that the call is for; empty: any
     lost       replicas that failed this call, and do not get it again
     replica    where the call is; None: it has not reached a replica
     """
 
-    __slots__ = ("_seen_at", "caller", "elsewhere", "lost", "replica", "session", "tally")
+    __slots__ = ("_seen_at", "caller", "elsewhere", "lost", "only", "replica", "session", "tally")
 
     def __init__(
-        self, session: str = "", caller: str = "", tally: Tally | None = None, elsewhere: str | None = None
+        self,
+        session: str = "",
+        caller: str = "",
+        tally: Tally | None = None,
+        elsewhere: str | None = None,
+        only: str = "",
     ) -> None:
         self.caller = caller
         self.session = session or f"{random.getrandbits(64):016x}"  # without a session, any replica is as good
         self.tally = tally or Tally()
         self.elsewhere = elsewhere
+        self.only = only
         self.lost: set[str] = set()
         self.replica: str | None = None
         self._seen_at = time.monotonic()

@@ -9,12 +9,16 @@ import asyncio
 import time
 from typing import Any, Protocol
 
+from serve_app.pools.callers import own_name
 from serve_app.pools.readiness import PoolReadiness, judged
 from serve_app.pools.serve_llm import ServeLLM
 from serve_app.pools.stats import PoolStats, ReplicaLoad
+from serve_app.pools.staying import Staying
+from serve_app.pools.versions import view
 from sprint.llm import LLM
 
 ANSWER_S = 2.0  # a replica that takes longer is not counted among those that answer
+TURN_S = 0.2  # how often it is looked whether an upgrade has come to this version's turn
 STATUS_S = 1.0  # the controller is not asked more often
 
 
@@ -24,6 +28,14 @@ class Pool(Protocol):
     @property
     def llm(self) -> LLM:
         """Where tokens are sampled."""
+        ...
+
+    async def turn(self) -> None:
+        """Returns when the pool's replicas are those of the model to work with."""
+        ...
+
+    def leave(self) -> None:
+        """Nothing more is asked of it."""
         ...
 
     async def stats(self) -> PoolStats:
@@ -41,12 +53,41 @@ class ServePool:
     controller    says how the deployment is doing
     min_replicas  replicas there should be at least
     patience_s    how long a call waits while there is none
+    version       of the model to work with; empty: any
+
+    It is made in the event loop that it works in.
     """
 
-    def __init__(self, name: str, handle: Any, controller: Controller, min_replicas: int, patience_s: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        handle: Any,
+        controller: Controller,
+        min_replicas: int,
+        patience_s: float,
+        version: str = "",
+    ) -> None:
+        self._view = view(handle.deployment_name)
+        self._view.version = version
+        self._staying = Staying(handle, self._view, own_name())
         self.llm = ServeLLM(handle, patience_s)
         self._name, self._handle, self._controller, self._min_replicas = name, handle, controller, min_replicas
         self._one = handle.options(method_name="load")
+
+    def leave(self) -> None:
+        """See Pool."""
+        self._staying.end()
+
+    async def turn(self) -> None:
+        """Returns when it is this version's turn: at once where no other version works.
+
+        In an upgrade the planners of the new version wait here, and so those of the old one go on.
+        """
+        while not self._view.turn:
+            seen = await self._controller.deployment(self._handle.deployment_name)
+            if running(seen) == 0 or (self._view.known and self._view.others == 0):
+                return
+            await asyncio.sleep(TURN_S)
 
     async def stats(self) -> PoolStats:
         """See Pool."""
@@ -98,6 +139,11 @@ class Controller:
                 self._deployments = await asyncio.to_thread(_deployments)
                 self._asked_at = time.monotonic()
         return self._deployments.get(name)
+
+
+def running(deployment: Any) -> int:
+    """How many replicas of any version the controller counts among those that run."""
+    return int(getattr(deployment, "replica_states", {}).get("RUNNING", 0))
 
 
 def _deployments() -> dict[str, Any]:

@@ -84,6 +84,12 @@ class RemotePool:
         self.llm = RemoteLLM(config, tokenizer)
         self._name, self._config = name, config
 
+    def leave(self) -> None:
+        """See Pool."""
+
+    async def turn(self) -> None:
+        """See Pool. What is elsewhere is upgraded elsewhere."""
+
     async def stats(self) -> PoolStats:
         """See Pool."""
         return PoolStats(self._name, routes=self.llm.tally.counts(), remote=True)

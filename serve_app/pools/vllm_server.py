@@ -20,6 +20,7 @@ from serve_app.pools.engine_load import EngineLoad
 from serve_app.pools.gathering import Gathering
 from serve_app.pools.root_cause import cause_of
 from serve_app.pools.stats import ReplicaLoad
+from serve_app.pools.versions import VERSION
 from sprint.errors import ContextOverflow, LLMUnavailable
 from sprint.llm import Chunk, Sampling
 from sprint.vllm_llm import (
@@ -132,6 +133,18 @@ class VLLMServer(EngineOwner):
         self._dropping.add(task)
         task.add_done_callback(self._dropping.discard)
 
+    async def hold(self, ticket: Ticket) -> AsyncGenerator[bool, None]:
+        """Says at once that the replica stays, and ends when the caller does: until then it is not idle.
+
+        Raises what the engine died of.
+        """
+        await self.check_health()
+        yield True
+        ended = asyncio.Event()
+        if ticket.caller:
+            with self._callers.working_for(ticket.caller, ended.set):
+                await ended.wait()
+
     async def check_health(self) -> None:
         """Called by Ray Serve; raising replaces the replica."""
         await self._engine.check_health()
@@ -156,9 +169,14 @@ class VLLMServer(EngineOwner):
 class VLLMReplica(VLLMServer):
     """The replica as a deployment, which logs as the others do."""
 
-    def __init__(self, engine_args: Mapping[str, Any]) -> None:
+    def __init__(self, engine_args: Mapping[str, Any], version: str = "") -> None:
         logs.setup(deployment="VLLMServer")
         super().__init__(engine_args)
+        self._version = version
+
+    def record_replica_metadata(self) -> dict[str, str]:
+        """Called by Ray Serve once; routers are told."""
+        return {VERSION: self._version}
 
 
 def _replica_name() -> str:

@@ -14,7 +14,7 @@ HEAVY = ("ray", "torch", "vllm", "deepspeed", "transformers", "tokenizers", "htt
 CORE = sorted(path for path in (ROOT / "sprint").rglob("*.py"))
 EDGE_FILES = sorted(path for edge in EDGES for path in (ROOT / edge).rglob("*.py"))
 CONFIG = "pydantic"  # the one library that core modules which read configuration may import at module level
-READS_CONFIG = ("config.py", "ask_config.py", "cli.py", "commandline.py", "demo.py", "generate.py")
+READS_CONFIG = ("config.py", "ask_config.py", "submit_config.py", "cli.py", "commandline.py", "demo.py", "generate.py")
 
 
 def imports(path: Path, *, inside_functions: bool) -> set[str]:
