@@ -7,7 +7,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := install
-.PHONY: install demo results test test-slow check bench bench-engine bench-service bench-train bench-gpu fuzz clean help
+.PHONY: install demo results test test-slow check bench bench-engine bench-service bench-train bench-simulation bench-gpu fuzz clean help
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -50,6 +50,7 @@ help:
 	@echo 'make bench-engine    the engine against an oracle schedule and the authors'"'"' loop shape, on a real vLLM engine'
 	@echo 'make bench-service   the service under 1 to 200 clients, against the raw vLLM server given the same generations'
 	@echo 'make bench-train     the trainer against TRL'"'"'s (which has to be installed), and layout exact against flat'
+	@echo 'make bench-simulation the simulation of the service against the real one with emulated engines'
 	@echo 'make bench-gpu       the same with a 7B-shaped model with random weights, on the first GPU'
 	@echo 'make fuzz            fuzz the parser and the engine, a minute each; ARGS="--target parser --inputs 1000000"'
 	@echo 'make clean           remove caches (keeps .venv and runs)'
@@ -83,6 +84,9 @@ bench-service: $(STAMP)
 
 bench-train: $(STAMP)
 	@$(BIN)/python -m benchmarks.train $(ARGS)
+
+bench-simulation: $(STAMP)
+	@$(BIN)/python -m benchmarks.simulation_check $(ARGS)
 
 bench-gpu: $(STAMP)
 	@$(BIN)/python -m benchmarks.engine --gpu $(ARGS)

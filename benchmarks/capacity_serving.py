@@ -15,9 +15,9 @@ from itertools import pairwise
 
 from benchmarks.simulation.engine import EngineOptions, StepTimes
 from benchmarks.simulation.measured import CHOICE, COSTS
+from benchmarks.simulation.options import ServiceOptions
 from benchmarks.simulation.reckoned import GPUS, QWEN_7B, Assumed, engine_options, step_times
 from benchmarks.simulation.results import Results, results
-from benchmarks.simulation.service import ServiceOptions
 from benchmarks.simulation.workload import closed_loop
 from benchmarks.structures import draw
 

@@ -15,7 +15,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,15 +70,6 @@ class Server:
             cpu_s[kind] += times.user + times.system
             memory_mib[kind] += memory / (1 << 20)
         return Use(dict(cpu_s), dict(memory_mib))
-
-    def others(self) -> float:
-        """Threads of other programs that run or would like to, now."""
-        runnable = int(Path("/proc/loadavg").read_text(encoding="ascii").split()[3].split("/")[0])
-        own = 0
-        for process in self._tree():
-            with suppress(psutil.NoSuchProcess):
-                own += process.status() == psutil.STATUS_RUNNING
-        return float(max(0, runnable - own - 1))  # one is this process
 
     def wait(self, ready: Callable[[], bool]) -> None:
         """Returns once it is ready. Raises RuntimeError when it ends or takes too long."""

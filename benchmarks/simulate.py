@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.simulation.measured import COSTS
+from benchmarks.simulation.options import ServiceOptions
 from benchmarks.simulation.reckoned import GPUS, QWEN_7B, Assumed, engine_options, step_times
 from benchmarks.simulation.results import Results, results
 from benchmarks.simulation.scaling import ScalingOptions
-from benchmarks.simulation.service import ServiceOptions
 from benchmarks.simulation.workload import closed_loop, open_loop
 from benchmarks.structures import draw, scaled
 

@@ -7,8 +7,8 @@ is waited for and not computed, so that four replicas on two cores are four. Wit
 machine's cores, which the simulation is told.
 
 What processes and real engines' steps cost is taken, in CPU seconds, from blocks at one replica that are not among
-those compared, and who else keeps the cores busy from looking at what is runnable, second by second. Everything else is
-predicted. Prints both; asserts no time.
+those compared. Everything else is predicted, as if nobody else used the cores unless `--others` says so. Prints both;
+asserts no time.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ from benchmarks.service_servers import Server, app_config, ours
 from benchmarks.simulation.check_tables import Row, table
 from benchmarks.simulation.engine import EngineOptions, StepTimes
 from benchmarks.simulation.fitting import Block, costs_of, counts_of, step_times, structure_of, words_of
+from benchmarks.simulation.options import Costs, ServiceOptions
 from benchmarks.simulation.results import results
-from benchmarks.simulation.service import LOOK_S, Costs, ServiceOptions
+from benchmarks.simulation.service import LOOK_S
 from benchmarks.simulation.workload import closed_loop as simulated
 from sprint.tokenizer import HFTokenizer
 
@@ -53,7 +54,6 @@ class Measured:
     counted: dict[str, float]
     looks: Sequence[dict[str, float]]
     cpu_s: dict[str, float]
-    others: float
     load: float
 
 
@@ -69,6 +69,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--layers", type=int, default=4, help="of the real engines' model (default 4)")
     parser.add_argument("--hidden", type=int, default=256, help="of the real engines' model (default 256)")
     parser.add_argument("--cores", type=float, default=float(os.cpu_count() or 1), help="that all of it shares")
+    parser.add_argument("--others", type=float, default=0.0, help="cores' worth of work beside it (default 0)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="where to write every number")
     return parser.parse_args()
@@ -97,21 +98,19 @@ async def block(server: Server, questions: Sequence[Asked], clients: int) -> Mea
     async with new_session() as session:
         before, counted = server.use(), await _counters(session, server)
         looks = list[dict[str, float]]()
-        others = list[float]()
-        looking = asyncio.create_task(_look(session, server, looks, others))
+        looking = asyncio.create_task(_look(session, server, looks))
         samples = await closed_loop(Service("ours", session, server.url, False), questions, clients)
         looking.cancel()
         after, now = server.use(), await _counters(session, server)
     wall_s = max(sample.end_s for sample in samples) - min(sample.began_s for sample in samples)
     cpu_s = {kind: after.cpu_s[kind] - before.cpu_s.get(kind, 0.0) for kind in after.cpu_s}
     change = {name: value - counted.get(name, 0.0) for name, value in now.items()}
-    return Measured(samples, wall_s, change, looks, cpu_s, sum(others) / max(1, len(others)), os.getloadavg()[0])
+    return Measured(samples, wall_s, change, looks, cpu_s, os.getloadavg()[0])
 
 
-async def _look(session: Any, server: Server, looks: list[dict[str, float]], others: list[float]) -> None:
+async def _look(session: Any, server: Server, looks: list[dict[str, float]]) -> None:
     while True:
         await asyncio.sleep(LOOK_S)
-        others.append(server.others())
         looks.append(await _counters(session, server))
 
 
@@ -161,11 +160,10 @@ def compared(
             for clients in map(int, args.clients.split(",")):
                 asked = [next(fresh) for _ in range(round(clients * args.per_client))]
                 seen = asyncio.run(block(server, asked, clients))
-                others = seen.others if args.engine == "vllm" else 0.0
-                told = replace(options, replicas=replicas, others=others)
+                told = replace(options, replicas=replicas, others=args.others)
                 service, answers = simulated(told, [structure_of(each) for each in asked], clients)
                 yield Row(replicas, clients, seen.load, _seen(seen), results(service, answers)), seen
-                _say(f"{replicas} replicas, {clients} clients, {seen.others:.1f} others")
+                _say(f"{replicas} replicas, {clients} clients")
 
 
 def _seen(block: Measured) -> dict[str, float]:

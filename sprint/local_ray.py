@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sprint.errors import SprintError
+
 OBJECT_STORE_BYTES = 200 << 20  # rows travel in small blocks; Ray's default would take a third of the memory
 
 
@@ -29,7 +31,7 @@ def ray_session(num_cpus: int | None = None) -> Iterator[None]:
         yield
         return
     try:
-        with _kept_signal_handlers():
+        with _kept_signal_handlers(), _plain_failure():
             ray.init(log_to_driver=False, logging_level=logging.ERROR, **_settings(num_cpus))
         yield
     finally:
@@ -44,6 +46,18 @@ def _kept_signal_handlers() -> Iterator[None]:
     if threading.current_thread() is threading.main_thread():
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _plain_failure() -> Iterator[None]:
+    """Ray that cannot be reached, or does not start in the 30 s it gives itself, is a sentence."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, ConnectionError) and type(error) is not Exception:  # Ray's own is a bare one
+            raise
+        where = f"the Ray at {os.environ['RAY_ADDRESS']}" if os.environ.get("RAY_ADDRESS") else "Ray on this machine"
+        raise SprintError(f"{where} did not answer: {' '.join(str(error).split())[:300]}") from error
 
 
 def _settings(num_cpus: int | None) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from benchmarks.simulation.engine import StepTimes
 from serve_app.observe import logs
 from serve_app.pools.callers import Callers
 from serve_app.pools.stats import ReplicaLoad
-from serve_app.pools.vllm_server import LEAST_CHUNK_TOKENS, VLLMServer
+from serve_app.pools.vllm_server import LEAST_CHUNK_TOKENS, VLLMReplica
 from sprint.llm import Sampling
 from sprint.tokenizer import HFTokenizer
 
@@ -134,11 +134,12 @@ class EmulatedEngine:
         call.more.set()
 
 
-class EmulatedReplica(VLLMServer):
+class EmulatedReplica(VLLMReplica):
     """Takes the place of the service's replica. `engine_args["additional_config"]["times"]` are its step times."""
 
-    def __init__(self, engine_args: Mapping[str, Any], *rest: Any) -> None:
+    def __init__(self, engine_args: Mapping[str, Any], version: str = "") -> None:
         logs.setup(deployment="VLLMServer")
+        self._version = version
         times = StepTimes(**engine_args["additional_config"]["times"])
         self._tokenizer = HFTokenizer(Path(engine_args["model"]))
         self._engine = EmulatedEngine(times, engine_args)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from benchmarks.service_script import Asked, Call
 from benchmarks.simulation.engine import StepTimes
+from benchmarks.simulation.options import Costs, ServiceOptions
 from benchmarks.simulation.rollout import SENT_TOKENS, Words
-from benchmarks.simulation.service import Costs, ServiceOptions
 from benchmarks.simulation.workload import closed_loop
 from benchmarks.structures import Structure
 from sprint import render
@@ -100,34 +100,35 @@ def costs_of(cpu_s: Mapping[str, float], counts: Counts) -> Costs:
 
 
 def step_times(blocks: Sequence[Block], options: ServiceOptions, rounds: int = 4) -> StepTimes:
-    """A line through what the engine used: what a step costs, a sequence in it, and a prompt token that is read.
+    """A line through what the engine used: what a step costs, and a token in it, sampled or read alike.
 
+    The two kinds of tokens cannot be told apart, for all answers have about as many of the one for one of the other.
     How many steps there were is not seen, but follows from the answers; since that hangs a little on how long steps
     are, it is reckoned a few times. `options.times` is where to begin.
     """
     times = options.times
     for _ in range(rounds):
         rows = [_done(block, replace(options, times=times)) for block in blocks]
-        times = StepTimes(*_non_negative(rows, [block.engine_cpu_s for block in blocks]))
+        base_s, token_s = _non_negative(rows, [block.engine_cpu_s for block in blocks])
+        times = StepTimes(base_s, token_s, token_s)
     return times
 
 
-def _done(block: Block, options: ServiceOptions) -> tuple[float, float, float]:
+def _done(block: Block, options: ServiceOptions) -> tuple[float, float]:
+    """Steps, and tokens in them."""
     service, _ = closed_loop(options, block.structures, block.clients)
     totals = [replica.engine.totals for pool in service.pools for replica in pool.replicas.values()]
     read = sum(each.prompt_tokens - each.cached_tokens for each in totals)
-    return float(sum(each.steps for each in totals)), float(sum(each.sequence_steps for each in totals)), float(read)
+    return float(sum(each.steps for each in totals)), float(read + sum(each.sequence_steps for each in totals))
 
 
-def _non_negative(rows: Sequence[Sequence[float]], sums: Sequence[float]) -> list[float]:
+def _non_negative(rows: Sequence[tuple[float, float]], sums: Sequence[float]) -> tuple[float, float]:
     """The least squares' solution; what would cost less than nothing costs nothing."""
     import numpy as np
 
-    kept = list(range(len(rows[0])))
-    while True:
-        found = np.linalg.lstsq(np.array(rows)[:, kept], np.array(sums), rcond=None)[0]
-        if found.min() >= 0 or len(kept) == 1:
-            break
-        kept.pop(int(found.argmin()))
-    costs = dict(zip(kept, map(float, found), strict=True))
-    return [max(0.0, costs.get(place, 0.0)) for place in range(len(rows[0]))]
+    base_s, token_s = map(float, np.linalg.lstsq(np.array(rows), np.array(sums), rcond=None)[0])
+    if base_s < 0:
+        return 0.0, sum(sums) / sum(tokens for _, tokens in rows)
+    if token_s < 0:
+        return sum(sums) / sum(steps for steps, _ in rows), 0.0
+    return base_s, token_s

@@ -9,7 +9,7 @@ for a call of 24 tokens, and 10 ms on another day with nothing beside them (READ
 
 from __future__ import annotations
 
-from benchmarks.simulation.service import Costs
+from benchmarks.simulation.options import Costs
 
 COSTS = Costs(
     ingress_s=0.046,  # the door and Ray Serve's proxy

@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 
 from benchmarks.simulation.clock import Clock
-from benchmarks.simulation.service import Asked, Service, ServiceOptions
+from benchmarks.simulation.options import ServiceOptions
+from benchmarks.simulation.service import Asked, Service
 from benchmarks.structures import Structure
 
 

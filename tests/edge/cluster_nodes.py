@@ -2,7 +2,7 @@
 
 Where root may, each node has namespaces of its own: an address on a bridge, ports of its own, and processes that
 all die at once with the first; `cut` pulls its cable, so that its peers hear nothing more. Elsewhere nodes are plain
-processes on 127.0.0.1. It knows Ray's command line, and nothing of what runs on the nodes.
+processes on 127.0.0.1 (`tests.edge.cluster_networks`). It knows Ray's command line, and nothing of what runs on nodes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,10 +17,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
 import psutil
+
+from tests.edge.cluster_networks import Bridge, Network, ip, may_isolate
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -35,18 +35,18 @@ class Node:
     """One machine: its place in the network, and the process that all its others die with."""
 
     name: str
-    ip: str
+    address: str
     cable: str
     log: Path
     process: subprocess.Popen[bytes]
 
     @property
     def is_up(self) -> bool:
-        """Whether the cluster knows it."""
-        return "will now block" in self.log.read_text(encoding="utf-8", errors="replace")
+        """Whether it has joined the cluster, and lives."""
+        return self.process.poll() is None and "will now block" in self.log.read_text(errors="replace")
 
     def kill(self) -> None:
-        """SIGKILL to everything that runs on it."""
+        """SIGKILL to everything that runs on it; nothing where it is dead."""
         family = [] if self.cable else _family(self.process.pid)
         self.process.kill()
         for process in family:
@@ -57,7 +57,7 @@ class Node:
     def cut(self) -> None:
         """Pulls the cable: whoever talks to it hears neither an answer nor an end."""
         assert self.cable, "only a node with a network of its own has a cable"
-        _ip("link", "set", self.cable, "down")
+        ip("link", "set", self.cable, "down")
 
 
 @dataclass
@@ -65,18 +65,18 @@ class Cluster:
     """What runs. `dashboard` is where jobs and services go; `environment` is that of every command and node."""
 
     folder: Path
-    network: _Network
+    network: Network
     environment: dict[str, str]
     nodes: dict[str, Node] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
 
     @property
     def address(self) -> str:
-        return f"{self.nodes['head'].ip}:{self.ports['port']}"
+        return f"{self.nodes['head'].address}:{self.ports['port']}"
 
     @property
     def dashboard(self) -> str:
-        return f"http://{self.nodes['head'].ip}:{self.ports['dashboard-port']}"
+        return f"http://{self.nodes['head'].address}:{self.ports['dashboard-port']}"
 
     def start_head(self) -> None:
         """A node without CPUs, where jobs are told what to do and the dashboard listens."""
@@ -87,20 +87,23 @@ class Cluster:
         self._start("head", [*head, "--include-dashboard=true", *told])
 
     def add(self, pool: str, cpus: float = 2) -> Node:
-        """One more node, once it is there. Their names are node1, node2 …"""
+        """One more node, once it is there. Their names are node1, node2 …
+
+        It dies with the thread that calls this, so that a test that is killed leaves none behind.
+        """
         name = f"node{len(self.nodes)}"
         return self._start(name, [f"--address={self.address}", f"--num-cpus={cpus:g}", f"--labels={POOL}={pool}"])
 
     def _start(self, name: str, words: Sequence[str]) -> Node:
         """Ray gives a node thirty seconds to start, which a busy machine may not have, so it is tried again."""
-        ip, cable, prefix = self.network.place(name)
+        address, cable, prefix = self.network.place(name)
         log = self.folder / f"{name}.log"
-        command = [*prefix, str(BIN / "ray"), "start", "--block", f"--node-ip-address={ip}", *words]
+        command = [*prefix, str(BIN / "ray"), "start", "--block", f"--node-ip-address={address}", *words]
         command += [f"--object-store-memory={STORE_BYTES}", "--disable-usage-stats", "--include-log-monitor=false"]
         for _ in range(4):
             with log.open("wb") as file:
                 process = subprocess.Popen(command, stdout=file, stderr=file, env=self.environment, cwd=ROOT)
-            node = self.nodes[name] = Node(name, ip, cable, log, process)
+            node = self.nodes[name] = Node(name, address, cable, log, process)
             deadline = time.monotonic() + PATIENCE_S
             while not node.is_up and process.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.1)
@@ -182,7 +185,7 @@ def cluster(*pools: str, cpus: float = 2, environment: Mapping[str, str] | None 
     quiet["RAY_worker_niceness"] = "0"  # Ray's usual 15 gets hardly a turn where anything else runs
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     folder = Path(tempfile.mkdtemp(prefix="spr", dir="/tmp"))  # short: Ray makes socket files in it
-    network = _Bridge() if may_isolate() else _Network()
+    network = Bridge() if may_isolate() else Network()
     made = Cluster(folder, network, inherited | told | quiet | dict(environment or {}))
     try:
         network.open()
@@ -195,95 +198,6 @@ def cluster(*pools: str, cpus: float = 2, environment: Mapping[str, str] | None 
             node.kill()
         network.close()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-# --- networks --------------------------------------------------------------------------------------------------------
-
-
-class _Network:
-    """No networks: every node is at 127.0.0.1."""
-
-    def open(self) -> None: ...
-
-    def close(self) -> None: ...
-
-    def place(self, name: str) -> tuple[str, str, list[str]]:
-        """A new node's address, its cable, and the words before its command."""
-        return "127.0.0.1", "", []
-
-    def enter(self, name: str) -> list[str]:
-        """The words before a command that runs where that node is."""
-        return []
-
-    def ports(self, count: int) -> list[int]:
-        """Ports for the head."""
-        sockets = [socket.socket() for _ in range(count)]
-        for found in sockets:
-            found.bind(("127.0.0.1", 0))
-        ports = [int(found.getsockname()[1]) for found in sockets]
-        for found in sockets:
-            found.close()
-        return ports
-
-
-class _Bridge(_Network):
-    """A bridge that this machine is also on, and a namespace with one end of a cable for each node."""
-
-    def __init__(self) -> None:
-        self.name = f"spr{os.getpid() % 100_000}"
-        self._subnet = f"10.{200 + os.getpid() % 50}.{os.getpid() // 50 % 250}"
-        self._ends: dict[str, str] = {}
-
-    def open(self) -> None:
-        _ip("link", "add", self.name, "type", "bridge")
-        _ip("addr", "add", f"{self._subnet}.254/24", "dev", self.name)
-        _ip("link", "set", self.name, "up")
-
-    def close(self) -> None:
-        for end in self._ends.values():
-            _ip("netns", "del", end, check=False)
-        _ip("link", "del", self.name, check=False)
-
-    def place(self, name: str) -> tuple[str, str, list[str]]:
-        number = len(self._ends) + 1
-        end, cable, ip = f"{self.name}n{number}", f"{self.name}c{number}", f"{self._subnet}.{number}"
-        self._ends[name] = end
-        _ip("netns", "add", end)
-        _ip("link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", end)
-        _ip("link", "set", cable, "master", self.name, "up")
-        _ip("-n", end, "addr", "add", f"{ip}/24", "dev", "eth0")
-        for device in ("lo", "eth0"):
-            _ip("-n", end, "link", "set", device, "up")
-        _ip("-n", end, "route", "add", "default", "via", f"{self._subnet}.254")  # Ray asks it which address is its own
-        return ip, cable, ["setpriv", "--pdeathsig=KILL", *self.enter(name), *_ALONE]
-
-    def enter(self, name: str) -> list[str]:
-        return ["ip", "netns", "exec", self._ends[name]]
-
-    def ports(self, count: int) -> list[int]:
-        return [6379, 8265, 52365][:count]  # its own machine: Ray's usual ones
-
-
-_ALONE = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
-
-
-@cache
-def may_isolate() -> bool:
-    """Whether nodes can have networks and processes of their own here."""
-    if os.geteuid() or not all(map(shutil.which, ("ip", "unshare", "setpriv"))):
-        return False
-    trial = f"sprtry{os.getpid() % 100_000}"
-    made = _ip("netns", "add", trial, check=False)
-    tried = subprocess.run(["ip", "netns", "exec", trial, *_ALONE, "true"], capture_output=True, check=False)
-    cable = _ip("link", "add", trial, "type", "veth", "peer", "name", "eth0", "netns", trial, check=False)
-    _ip("netns", "del", trial, check=False)
-    return made and cable and tried.returncode == 0
-
-
-def _ip(*words: str, check: bool = True) -> bool:
-    done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
-    assert not check or done.returncode == 0, f"ip {' '.join(words)}: {done.stderr}"
-    return done.returncode == 0
 
 
 def _family(pid: int) -> list[psutil.Process]:

@@ -14,7 +14,7 @@ from tests.edge.cluster_nodes import Cluster, Job, cluster
 from tests.edge.learning import write_beginning
 from tests.edge.test_train import example
 
-STEPS, HIT_AFTER = 60, 8
+STEPS, HIT_AFTER = 40, 8
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -71,6 +71,5 @@ def test_a_machine_that_dies_changes_no_step(nodes: Cluster, folder: Path) -> No
     nodes.nodes["node2"].kill()
     nodes.add("training", 1)
     job.end()
-    assert "going on" in job.said or len(curve(folder, "hit")) == STEPS
     assert curve(folder, "hit") == whole
     assert (folder / "runs" / "hit" / "model" / "model.safetensors").exists()

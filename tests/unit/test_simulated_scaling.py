@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.simulation.engine import EngineOptions, StepTimes
+from benchmarks.simulation.options import ServiceOptions
 from benchmarks.simulation.scaling import Scaler, ScalingOptions
-from benchmarks.simulation.service import ServiceOptions
 from benchmarks.simulation.workload import arriving
 from benchmarks.structures import draw, scaled
 

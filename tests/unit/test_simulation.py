@@ -11,9 +11,9 @@ from benchmarks.simulation.cache import PrefixCache
 from benchmarks.simulation.clock import Clock, Host, Process
 from benchmarks.simulation.engine import Call, Engine, EngineOptions, StepTimes
 from benchmarks.simulation.fitting import Block, step_times
+from benchmarks.simulation.options import Costs, ServiceOptions
 from benchmarks.simulation.results import results
 from benchmarks.simulation.routing import FORGET_S, Router
-from benchmarks.simulation.service import Costs, ServiceOptions
 from benchmarks.simulation.workload import arriving, closed_loop, open_loop
 from benchmarks.structures import draw, scaled
 
@@ -232,10 +232,10 @@ def test_questions_that_arrive_by_themselves_wait_longer_the_more_there_are() ->
 
 
 def test_step_times_are_found_again_from_what_engines_used() -> None:
-    options = ServiceOptions(TIMES, EngineOptions(8))
-    blocks = []
-    for clients in (1, 3, 12):
-        service, _ = closed_loop(replace(options, times=replace(TIMES, context_s=0.0)), SHORT, clients)
+    true, blocks = StepTimes(0.02, 0.001, 0.001), list[Block]()
+    for clients in (1, 4, 12):
+        service, _ = closed_loop(ServiceOptions(true, EngineOptions(8)), SHORT, clients)
         blocks.append(Block(SHORT, clients, service.pools[0].replicas["model-0"].engine.totals.busy_s))
-    found = step_times(blocks, replace(options, times=StepTimes(0.05, 0.0005, 0.00002)))
-    assert (found.base_s, found.sequence_s, found.prefill_s) == pytest.approx((0.02, 0.001, 0.0001), rel=0.1)
+    found = step_times(blocks, ServiceOptions(StepTimes(0.05, 0.0001, 0.0001), EngineOptions(8)))
+    assert (found.base_s, found.sequence_s) == pytest.approx((0.02, 0.001), rel=0.05)
+    assert found.prefill_s == found.sequence_s
