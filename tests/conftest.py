@@ -19,6 +19,7 @@ settings.load_profile("steady")
 
 for name, value in CPU_ENVIRONMENT.items():
     os.environ.setdefault(name, value)
+os.environ.setdefault("RAY_worker_niceness", "0")  # at Ray's 15 its workers hardly get a turn beside the unit tests
 
 ROOT = Path(__file__).parents[1]
 

@@ -13,8 +13,8 @@ from sprint.local_ray import ray_session
     [
         (
             "",
-            Exception("The current node timed out\nduring startup."),
-            "Ray on this machine did not answer: The current",
+            Exception("The current node\ntimed out."),
+            "Ray on this machine did not answer: The current node timed out",
         ),
         ("10.0.0.1:6379", ConnectionError("no GCS"), "the Ray at 10.0.0.1:6379 did not answer: no GCS"),
     ],
