@@ -63,10 +63,15 @@ DEMO = $(or $(OUT),runs/demo$(if $(filter-out chains,$(TASK)),-$(TASK))$(if $(fi
 results: $(STAMP)
 	@$(BIN)/sprint report '$(DEMO)/sprint.jsonl' '$(DEMO)/rft.jsonl' --out '$(DEMO)/results.html' --headline $(ARGS)
 
+# Edge tests that start no Ray run with the unit tests, beside those that do: Ray's wait more than they work.
+NO_RAY := $(patsubst %,tests/edge/test_%.py,buckets checkpoint_engines endpoint endpoint_wire listing local_llm \
+  observability page page_parts page_replay push sources train_gradients trainer)
+
 test: $(STAMP)
-	@log=$$(mktemp); trap 'rm -f '$$log EXIT; echo 'unit tests run beside the edge tests and are told at the end'; \
-	$(BIN)/python -m pytest -p no:cacheprovider tests/unit $(ARGS) >$$log 2>&1 & unit=$$!; code=0; \
-	$(BIN)/python -m pytest tests/edge $(ARGS) || code=$$?; wait $$unit || code=$$?; cat $$log; exit $$code
+	@log=$$(mktemp); trap 'rm -f '$$log EXIT; echo 'tests without Ray run beside those with it and are told at the end'; \
+	$(BIN)/python -m pytest -p no:cacheprovider tests/unit $(NO_RAY) $(ARGS) >$$log 2>&1 & other=$$!; code=0; \
+	$(BIN)/python -m pytest tests/edge $(addprefix --ignore=,$(NO_RAY)) $(ARGS) || code=$$?; \
+	wait $$other || code=$$?; cat $$log; exit $$code
 
 test-slow: $(STAMP)
 	@$(BIN)/python -m pytest -m slow -s tests/edge $(ARGS)
