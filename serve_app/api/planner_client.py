@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from serve_app.pools.callers import own_name
-from serve_app.pools.pools import TURN_S, Controller, running
+from serve_app.pools.pools import TURN_S, Controller, none_runs
 from serve_app.pools.serve_llm import original, unwrapped
 from serve_app.pools.stats import ServiceStats, merged
 from sprint.events import Event, Finished
@@ -113,7 +113,7 @@ class RemotePlanner:
         controller = Controller()
         while version not in (said := await self._versions()):
             seen = await controller.deployment(self._handle.deployment_name)
-            if not said and running(seen) == 0:
+            if not said and none_runs(seen):
                 return
             await asyncio.sleep(TURN_S)
 

@@ -85,7 +85,7 @@ class ServePool:
         """
         while not self._view.turn:
             seen = await self._controller.deployment(self._handle.deployment_name)
-            if running(seen) == 0 or (self._view.known and self._view.others == 0):
+            if none_runs(seen) or (self._view.known and self._view.others == 0):
                 return
             await asyncio.sleep(TURN_S)
 
@@ -141,9 +141,12 @@ class Controller:
         return self._deployments.get(name)
 
 
-def running(deployment: Any) -> int:
-    """How many replicas of any version the controller counts among those that run."""
-    return int(getattr(deployment, "replica_states", {}).get("RUNNING", 0))
+def none_runs(deployment: Any) -> bool:
+    """Whether the controller says that no replica of any version runs.
+
+    It says nothing of deployments while it builds a further version of the application: that is no no.
+    """
+    return deployment is not None and not deployment.replica_states.get("RUNNING", 0)
 
 
 def _deployments() -> dict[str, Any]:

@@ -11,18 +11,19 @@ import httpx
 
 @dataclass(frozen=True)
 class Answered:
-    """A status, the answers that were given, and the tokens that were charged."""
+    """A status, the answers that were given, the tokens that were charged, and why there is no answer."""
 
     status: int
     answers: tuple[str, ...] = ()
     tokens: int = 0
+    why: str = ""
 
 
 async def ask(http: httpx.AsyncClient, url: str, body: dict[str, Any]) -> Answered:
     """Raises httpx.HTTPError where the connection breaks."""
     response = await http.post(url, json=body)
     if response.status_code != 200:
-        return Answered(response.status_code)
+        return Answered(response.status_code, why=response.text[:300])
     return _streamed(response) if body.get("stream") else _whole(response)
 
 
@@ -38,7 +39,7 @@ def _streamed(response: httpx.Response) -> Answered:
     events: list[dict[str, Any]] = [json.loads(line) for line in data if line != "[DONE]"]
     errors = [event["error"] for event in events if event.get("error")]
     if errors:
-        return Answered(503 if errors[0].get("code") == "unavailable" else 500)
+        return Answered(503 if errors[0].get("code") == "unavailable" else 500, why=str(errors[0])[:300])
     choices = [choice for event in events for choice in event.get("choices", ())]
     if sum(choice.get("finish_reason") is not None for choice in choices) != 1 or data[-1] != "[DONE]":
         return Answered(0)

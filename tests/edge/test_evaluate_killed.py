@@ -78,7 +78,13 @@ def ended(words: Words, out: Path, number: signal.Signals) -> str:
     log = out.with_suffix(".log")
     with log.open("wb") as file:
         child = subprocess.Popen(
-            _command(words, out), cwd=ROOT, env=_environment(), stdout=file, stderr=file, start_new_session=True
+            _command(words, out),
+            cwd=ROOT,
+            env=_environment(),
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+            preexec_fn=_heed_interruption,
         )
     deadline = time.monotonic() + PATIENCE_S
     while len(whole_lines(out)) < ENOUGH and child.poll() is None and time.monotonic() < deadline:
@@ -86,6 +92,11 @@ def ended(words: Words, out: Path, number: signal.Signals) -> str:
     child.send_signal(number)
     assert child.wait(PATIENCE_S) == (130 if number is signal.SIGINT else -number)
     return log.read_text()
+
+
+def _heed_interruption() -> None:
+    """A shell's background job ignores it, and so would its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _command(words: Words, out: Path) -> Words:

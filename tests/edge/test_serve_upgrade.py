@@ -48,6 +48,21 @@ async def upgraded(service: Upgradable, clients: int, model: str = NEW, **option
     return await under_load(service, clients, change)
 
 
+def pool_of(size: int) -> dict[str, Any]:
+    return {"name": "VLLMServer", "autoscaling_config": {"min_replicas": size, "max_replicas": size}}
+
+
+async def sized(service: Upgradable, size: int) -> None:
+    """The pool's size stands under `deployments:`; that it stands there at all is a change that restarts everything."""
+    before = service.replicas("Ingress")
+    await asyncio.to_thread(service.deploy, OLD, [pool_of(size)])
+
+    async def there() -> bool:
+        return await running(service) and not service.replicas("Ingress") & before
+
+    await until(service, there)
+
+
 def overlapped(heard: Heard) -> bool:
     """Whether answers of the old model ended after the first of the new one was begun."""
     first_new = min(began for began, _, verdict in heard.spans if verdict == NEW)
@@ -126,11 +141,11 @@ def test_a_model_that_cannot_be_served_leaves_the_old_one_answering_until_it_is_
 @pytest.mark.timeout(1800)
 def test_a_pool_that_shrinks_while_calls_run_loses_none_and_restarts_nothing(url: str, tmp_path: Path) -> None:
     with upgradable(url, tmp_path, token_s=SLOWLY, grace_s=120.0, min_replicas=2, max_replicas=2) as service:
+        asyncio.run(sized(service, 2))
         before = {name: service.replicas(name) for name in ALL}
-        smaller = {"name": "VLLMServer", "autoscaling_config": {"min_replicas": 1, "max_replicas": 1}}
 
         async def shrink() -> None:
-            await asyncio.to_thread(service.deploy, OLD, [smaller])
+            await asyncio.to_thread(service.deploy, OLD, [pool_of(1)])
 
             async def shrunk() -> bool:
                 return len(service.replicas("VLLMServer")) == 1

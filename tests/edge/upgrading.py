@@ -87,7 +87,7 @@ class Upgradable:
     def verdict(self, number: int, said: Answered) -> str:
         """Whose answer it is; else what is wrong with it."""
         if said.status != 200:
-            return f"failed: {said.status}"
+            return f"failed: {said.status} {said.why}"
         for name, staged in self.models.items():
             asked = staged.questions[number]
             if (said.answers, said.tokens) == ((asked.answer,), asked.tokens):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from serve_app.config import PoolConfig
 from serve_app.pools.model_version import version_of
+from serve_app.pools.pools import none_runs
 from serve_app.pools.staying import Staying
 from serve_app.pools.versions import Stay, View
 
@@ -194,3 +196,16 @@ def test_another_folder_other_files_or_another_engine_is_another_version(tmp_pat
     assert len({first, *map(version_of, others)}) == 3
     (tmp_path / "a" / "config.json").write_text('{"a": 1}')
     assert version_of(pool) != first
+
+
+@pytest.mark.parametrize(
+    ("said", "none"),
+    [
+        (None, False),  # another version is being built: nothing is known
+        (SimpleNamespace(replica_states={}), True),
+        (SimpleNamespace(replica_states={"STARTING": 1}), True),
+        (SimpleNamespace(replica_states={"RUNNING": 1}), False),
+    ],
+)
+def test_what_is_not_known_to_run_is_not_taken_for_gone(said: Any, none: bool) -> None:
+    assert none_runs(said) is none
