@@ -13,6 +13,11 @@ from typing import Any
 _LINE_EVERY_S = 30.0
 
 
+def tell(sentence: str) -> None:
+    """A sentence for whoever reads the log of a run, at once."""
+    print(sentence, flush=True)
+
+
 class Progress:
     """Counts rows, or what `unit` calls them, as they are done. A context.
 

@@ -21,7 +21,7 @@ from pipelines.budget import Budget, Stopped
 from pipelines.config import CurateConfig
 from pipelines.finish import finish
 from pipelines.inputs.sources import Shard
-from pipelines.progress import Progress
+from pipelines.progress import Progress, tell
 from pipelines.record import checkpoint, manifest
 from pipelines.record import replies as reply_store
 from pipelines.record.checkpoint import Checkpoint
@@ -49,7 +49,7 @@ def curate(config: CurateConfig) -> CurationSummary:
     ready = before.prepared(config)
     num_cpus = batch.num_cpus(config.num_cpus) if config.annotator == "vllm" else config.num_cpus
     with ray_session(num_cpus), dataset.on_nodes(config.nodes):
-        await_room(config.nodes, {"CPU": config.cpus_per_task}, "curation tasks", _tell)
+        await_room(config.nodes, {"CPU": config.cpus_per_task}, "curation tasks", tell)
         scanned = scan(ready.shards, config.columns, config.cpus_per_task)
         if scanned.num_unreadable == len(scanned):
             message = f"none of the {len(scanned)} rows is readable; the first: {scanned.first_error}"
@@ -81,7 +81,7 @@ class _Run:
         if self.config.endpoint:
             asyncio.run(before.check_endpoint(self.config.endpoint))
         if self.config.engine:
-            batch.check(self.config.engine, self.config.engine.nodes or self.config.nodes, _tell)
+            batch.check(self.config.engine, self.config.engine.nodes or self.config.nodes, tell)
         if self.config.resume and self.store.exists(manifest.NAME):
             about = manifest.with_code(manifest.load(self.store))
         else:
@@ -105,7 +105,7 @@ class _Run:
         self.settings = replace(self.settings, replies_from=place, replays=bool(self.config.recorded))
         if self.config.engine:
             every_s = self.config.checkpoint_s
-            batch.ask_all(lambda: self._replayed(place), self.settings, self.config.engine, self.store, every_s, _tell)
+            batch.ask_all(lambda: self._replayed(place), self.settings, self.config.engine, self.store, every_s, tell)
         jobs = self._replayed(place) if self.config.annotator in ("vllm", "recorded") else self._jobs(None)
         self._stream(jobs)
 
@@ -146,7 +146,3 @@ def _jobs(shards: Sequence[Shard], scanned: Scan, done: Any, index: Index | None
         repeated = {position: places[duplicates[position]] for position in mine if position in duplicates}
         replies = index.parts(scanned.digests[low:high]) if index else ()
         yield Job(shard, frozenset(map(int, skip)), repeated, copies & set(mine), replies)
-
-
-def _tell(sentence: str) -> None:
-    print(sentence, flush=True)

@@ -16,6 +16,7 @@ from typing import Any
 from pipelines import dataset
 from pipelines.evaluation.ending import failure_of, open_flag
 from pipelines.evaluation.worker import Evaluator, job_text, window
+from pipelines.progress import tell
 from sprint.errors import ConfigError, LLMError
 from sprint.evals.book import Book
 from sprint.evals.config import BatchConfig, EvalConfig
@@ -39,7 +40,7 @@ def evaluate_batch(config: EvalConfig) -> Summary:
     book = Book(config)
     book.open(config.model or Path(config.engine.model).resolve().name)
     with ray_session(_num_cpus(config.engine)), dataset.on_nodes(config.nodes), book:
-        await_room(config.nodes, _claims(config.engine), "the engines", _tell, "engine")
+        await_room(config.nodes, _claims(config.engine), "the engines", tell, "engine")
         try:
             _work(config, book)
         except LLMError as failure:
@@ -121,7 +122,3 @@ def _claims(engine: BatchConfig) -> dict[str, float]:
     """What the engines take together."""
     each = {"CPU": engine.num_cpus, "GPU": float(engine.num_gpus)}
     return {name: engine.replicas * amount for name, amount in each.items() if amount}
-
-
-def _tell(sentence: str) -> None:
-    print(sentence, flush=True)

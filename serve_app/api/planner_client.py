@@ -109,9 +109,14 @@ class RemotePlanner:
         return readiness
 
     async def turn(self, version: str) -> None:
-        """Returns when a planner of that version ("": of any) answers, or at once where none of any version runs."""
+        """Returns when a planner of that version answers; at once where none of any version runs.
+
+        So does a door of no version (""), to which all planners are the same.
+        """
+        if not version:
+            return
         controller = Controller()
-        while version and version not in (said := await self._versions()):
+        while version not in (said := await self._versions()):
             seen = await controller.deployment(self._handle.deployment_name)
             if not said and none_runs(seen):
                 return
